@@ -1,0 +1,27 @@
+"""The frame of every page: title, icon, menu."""
+
+import streamlit as st
+
+st.set_page_config(page_title="Policy Gradient Lab", page_icon=":material/insights:", layout="wide")
+
+page = st.navigation(
+    {
+        "Train": [
+            st.Page(
+                "cartpole.py",
+                title="CartPole",
+                icon=":material/sports_score:",
+                default=True,
+                help="Train an agent to balance a pole and watch it learn live.",
+            ),
+            st.Page(
+                "stocks.py",
+                title="Stocks",
+                icon=":material/candlestick_chart:",
+                help="Train an agent to buy, sell or hold on a price history, then see what it would have earned where it never trained.",
+            ),
+        ]
+    },
+    position="top",
+)
+page.run()

@@ -1,0 +1,53 @@
+"""A plotly chart that is updated in place: zoom and node survive new data, where st.plotly_chart would mount it anew."""
+
+import json
+
+import plotly.graph_objects as go
+import streamlit as st
+
+_JS = """
+let library = null;
+function plotly() {
+  library ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = new URL("plotly/plotly.min.js", document.baseURI);
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => { library = null; reject(new Error("plotly.js did not load: start the app with app.py")); };
+    document.head.append(script);
+  });
+  return library;
+}
+
+function themed(layout, style) {
+  const read = name => style.getPropertyValue(name).trim();
+  const text = read("--st-text-color"), lines = read("--st-border-color");
+  const out = { ...layout, template: undefined, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    font: { ...layout.font, color: text, family: read("--st-font") } };
+  for (const name of Object.keys(out))
+    if (/^[xy]axis/.test(name)) out[name] = { gridcolor: lines, zerolinecolor: lines, linecolor: lines, automargin: true, ...out[name] };
+  return out;
+}
+
+export default function ({ data, parentElement }) {
+  const node = parentElement.querySelector(".live-chart");
+  node.setAttribute("role", "img");
+  node.setAttribute("aria-label", data.alt);
+  node.style.height = data.height + "px";
+  const figure = JSON.parse(data.figure);
+  const layout = themed({ ...figure.layout, uirevision: data.identity, height: data.height, autosize: true }, getComputedStyle(node));
+  const config = { responsive: true, displaylogo: false, toImageButtonOptions: { filename: data.identity, scale: 2 },
+    modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
+  plotly()
+    .then(Plotly => Plotly.react(node, figure.data, layout, config))
+    .catch(error => { node.textContent = error.message; });
+  return () => { if (window.Plotly) window.Plotly.purge(node); };
+}
+"""
+
+_component = st.components.v2.component("live_chart", html='<div class="live-chart"></div>', js=_JS, isolate_styles=False)
+
+
+def live_chart(figure: go.Figure, *, key: str, identity: str, alt: str, height: int = 300) -> None:
+    """Show a figure and update it in place. `identity` says what is shown: while it stays, so does the viewer's zoom."""
+    figure.update_layout(template="none")
+    _component(key=key, data={"figure": figure.to_json(), "identity": identity, "alt": alt, "height": height})

@@ -1,0 +1,166 @@
+"""Data in, plotly figure out. Colours of actions are the same everywhere and told apart by colour-blind eyes too."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.subplots import make_subplots
+
+from pgcore.market.prices import moving_average
+
+if TYPE_CHECKING:
+    from pgcore.market.prices import PriceSeries
+    from pgcore.runs.packing import Records
+
+# Okabe & Ito's palette, which holds for the common kinds of colour blindness.
+BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C8C8C"
+ACTION_COLOURS: Mapping[str, str] = {"buy": GREEN, "sell": VERMILION, "hold": GREY, "left": BLUE, "right": ORANGE}
+SERIES_COLOURS: Sequence[str] = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, GREY)
+MOST_POINTS = 2_000
+
+
+def thin(length: int, most: int = MOST_POINTS) -> NDArray[np.int64]:
+    """Indices of at most `most` of `length` points, evenly spread, the last among them."""
+    if length <= most:
+        return np.arange(length)
+    return np.linspace(0, length - 1, most).round().astype(np.int64)
+
+
+def trailing_mean(values: NDArray[np.floating], window: int) -> NDArray[np.floating]:
+    """Mean of the last `window` values up to each, of fewer at the beginning."""
+    total = np.cumsum(np.concatenate([[0.0], values]))
+    end = np.arange(1, len(values) + 1)
+    start = np.maximum(end - window, 0)
+    return (total[end] - total[start]) / (end - start)
+
+
+def returns_chart(records: "Records", window: int, solved_at: float | None = None) -> go.Figure:
+    """Every finished episode as a faint point, their moving average as a line, and the line that counts as solved."""
+    steps = records.env_steps[records.episode_of]
+    points, line = thin(len(steps)), thin(len(steps))
+    average = trailing_mean(records.episode_returns, window)
+    figure = go.Figure()
+    figure.add_scatter(
+        x=steps[points],
+        y=records.episode_returns[points],
+        mode="markers",
+        name="episode",
+        marker={"color": SKY, "size": 4, "opacity": 0.35},
+        hovertemplate="%{x:,} steps<br>return %{y:.4~g}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=steps[line],
+        y=average[line],
+        mode="lines",
+        name=f"mean of {window}",
+        line={"color": BLUE, "width": 2.5},
+        hovertemplate="%{x:,} steps<br>mean %{y:.4~g}<extra></extra>",
+    )
+    if solved_at is not None:
+        figure.add_hline(
+            y=solved_at,
+            line={"color": ORANGE, "dash": "dot"},
+            annotation={"text": f"solved {solved_at:g}", "xanchor": "left", "x": 0, "yanchor": "bottom"},
+        )
+    return _framed(figure, "Episode return", "environment steps", "return")
+
+
+def actions_chart(records: "Records", actions: Sequence[str]) -> go.Figure:
+    """Share of each action over training, stacked to one; for Box actions the mean of each component."""
+    rows = thin(len(records))
+    x, share = records.env_steps[rows], records.action_share[rows]
+    discrete = bool(actions) and share.shape[1] == len(actions)
+    names = actions if discrete else [f"action {i}" for i in range(share.shape[1])]
+    figure = go.Figure()
+    for i, name in enumerate(names):
+        colour = ACTION_COLOURS.get(name, SERIES_COLOURS[i % len(SERIES_COLOURS)])
+        figure.add_scatter(
+            x=x,
+            y=share[:, i],
+            name=name,
+            mode="lines",
+            line={"color": colour, "width": 1 if discrete else 2},
+            stackgroup="share" if discrete else None,
+            hovertemplate=f"{name} %{{y:.1%}}<extra></extra>" if discrete else f"{name} %{{y:.3~g}}<extra></extra>",
+        )
+    figure.update_layout(hovermode="x unified")
+    if discrete:
+        figure.update_yaxes(range=[0, 1], tickformat=".0%")
+    return _framed(figure, "Actions over training", "environment steps", "share of actions" if discrete else "mean action")
+
+
+DIAGNOSTICS: Sequence[tuple[str, str, str]] = (
+    ("entropy", "Entropy", "nats"),
+    ("kl", "KL(old ‖ new) an update", "nats"),
+    ("grad_norm", "Gradient norm", ""),
+    ("explained_variance", "Explained variance of the critic", ""),
+    ("value_loss", "Critic loss", ""),
+    ("weight_std", "Deviation of the weights", ""),
+)
+
+
+def diagnostics_chart(records: "Records") -> go.Figure:
+    """How the learning itself goes: one small chart each for entropy, KL, gradient norm, and what the critic knows."""
+    shown = [row for row in DIAGNOSTICS if np.isfinite(getattr(records, row[0])).any()] if len(records) else DIAGNOSTICS[:3]
+    columns = 3
+    lines = -(-len(shown) // columns)
+    titles = [f"{title} ({unit})" if unit else title for _, title, unit in shown]
+    figure = make_subplots(lines, columns, subplot_titles=titles, vertical_spacing=0.2, horizontal_spacing=0.07)
+    rows = thin(len(records), 600)
+    for i, (name, title, _) in enumerate(shown):
+        figure.add_scatter(
+            x=records.env_steps[rows],
+            y=getattr(records, name)[rows],
+            mode="lines",
+            name=title,
+            line={"color": BLUE, "width": 1.5},
+            showlegend=False,
+            hovertemplate="%{x:,} steps<br>%{y:.4~g}<extra></extra>",
+            row=i // columns + 1,
+            col=i % columns + 1,
+        )
+    figure.update_annotations(font_size=12)
+    figure.update_layout(margin={"l": 40, "r": 10, "t": 30, "b": 30})
+    return figure
+
+
+def _framed(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
+    figure.update_layout(
+        title={"text": title, "x": 0, "xref": "paper", "font": {"size": 15}},
+        margin={"l": 50, "r": 10, "t": 60, "b": 45},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "xanchor": "right", "x": 1},
+    )
+    figure.update_xaxes(title=x)
+    figure.update_yaxes(title=y)
+    return figure
+
+
+def price_chart(prices: "PriceSeries", window: int, borders: Mapping[str, tuple[int, int]], *, height: int = 260) -> go.Figure:
+    """Closes and their moving average, with each part of the history (name -> first and last row) shaded and named."""
+    rows = thin(len(prices))
+    figure = go.Figure()
+    figure.add_scatter(
+        x=prices.dates[rows], y=prices.close[rows], mode="lines", name="close", line={"color": BLUE, "width": 1.2}
+    )
+    average = moving_average(prices.close, window)
+    figure.add_scatter(
+        x=prices.dates[rows],
+        y=average[rows],
+        mode="lines",
+        name=f"mean of {window} before",
+        line={"color": ORANGE, "width": 1.5},
+    )
+    for (name, (first, last)), opacity in zip(borders.items(), (0.05, 0.12, 0.2), strict=False):
+        figure.add_vrect(
+            x0=str(prices.dates[first]),
+            x1=str(prices.dates[last]),
+            fillcolor=GREY,
+            opacity=opacity,
+            line_width=0,
+            annotation={"text": name, "font": {"size": 12}},
+            annotation_position="top left",
+        )
+    figure.update_layout(height=height, hovermode="x unified")
+    return _framed(figure, prices.name, "", "price")

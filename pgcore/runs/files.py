@@ -1,0 +1,235 @@
+"""A run as files: exported as a folder or a zip, imported elsewhere. Nothing that is read is trusted, nothing unpickled."""
+
+import io
+import json
+import os
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from pgcore.config import SETTINGS, TrainConfig
+from pgcore.errors import BadInput
+from pgcore.market.prices import SAMPLES, PriceSeries, load_sample
+from pgcore.runs import formats
+from pgcore.runs.data import Snapshot
+from pgcore.runs.run import ENDED, Run
+from pgcore.runs.store import RunStore, resolve_prices
+from pgcore.runs.versions import versions
+
+FORMAT = 1
+NEEDED = ("config.json", "run.json", "records.csv", "episodes.csv")
+KNOWN = (*NEEDED, "policy.safetensors", "evaluation.json", "trades.csv", "prices.csv")
+MAX_BYTES = 128_000_000
+MAX_ENTRIES = 100
+MAX_TEXT = 20_000
+
+
+def export_run(store: RunStore, run_id: str, target: str | Path) -> list[str]:
+    """Write a run into a new folder, or into a new file that ends in .zip; the names of what was written.
+
+    config.json, run.json (state, counters, events, library versions, hash of the prices), records.csv, episodes.csv and,
+    where there are such, policy.safetensors, evaluation.json, trades.csv and prices.csv. Raises BadInput where the target
+    exists or cannot be written; then nothing is left behind.
+    """
+    target = Path(target)
+    files = run_files(store, run_id)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as unfinished:
+            whole = Path(unfinished) / "whole"
+            if target.suffix.lower() == ".zip":
+                whole.write_bytes(zipped(files))
+                os.link(whole, target)  # refuses where there is a file, which a renaming would replace
+            else:
+                whole.mkdir()
+                for name, content in files.items():
+                    (whole / name).write_bytes(content)
+                whole.rename(target)  # refuses but where there is an empty folder
+    except OSError as error:
+        reason = "it exists already" if target.exists() else error.strerror
+        raise BadInput(f"The run cannot be exported to {target} ({reason}): name a new folder or a new .zip file.") from None
+    return list(files)
+
+
+def export_zip(store: RunStore, run_id: str) -> bytes:
+    """The same files as the bytes of a zip."""
+    return zipped(run_files(store, run_id))
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def run_files(store: RunStore, run_id: str) -> dict[str, bytes]:
+    """File name -> content of all that is known of a run."""
+    run = store.run(run_id)
+    records = store.records(run_id)
+    results = {kind: store.evaluation(run_id, kind) for kind in store.evaluations(run_id)}
+    prices = resolve_prices(store, run.prices) if run.prices else None
+    files = {
+        "config.json": formats.to_json(json.loads(run.config_json)),
+        "run.json": formats.to_json(_about(store, run, prices)),
+        "records.csv": formats.records_csv(records, run.task),
+        "episodes.csv": formats.episodes_csv(records),
+        "policy.safetensors": store.policy_bytes(run_id),
+        "evaluation.json": formats.to_json(results) if results else None,
+        "prices.csv": formats.prices_csv(prices) if prices is not None else None,
+        "trades.csv": formats.trades_csv(run.config, prices, results.get("final") or {}) if prices is not None else None,
+    }
+    return {name: content for name, content in files.items() if content is not None}
+
+
+def _about(store: RunStore, run: Run, prices: PriceSeries | None) -> dict[str, Any]:
+    events = store.events(run.id)
+    about: dict[str, Any] = {
+        "format": FORMAT,
+        **{name: getattr(run, name) for name in ("id", "name", "tags", "group", "status", "task", "estimator", "error")},
+        **{name: str(getattr(run, name) or "") for name in ("created", "started", "ended")},
+        **{name: getattr(run, name) for name in ("env_steps", "updates", "episodes", "return_mean", "solved")},
+        "trained_with": [event.message for event in events if event.kind == "attempt"],
+        "exported_with": versions(),
+        "events": [[str(event.at), event.kind, event.message] for event in events],
+    }
+    if prices is not None:
+        about["prices"] = {"name": prices.name, "sha256": prices.digest, "rows": len(prices)}
+    return about
+
+
+def import_run(store: RunStore, source: str | Path | bytes, *, owner: str = "") -> str:
+    """Take in an exported run, from a folder, a zip file or the bytes of one; its id here.
+
+    Raises BadInput, and keeps nothing, for what is no exported run, is too large, tries to leave its folder, or holds
+    prices that are not those the run was trained on.
+    """
+    files = _read(source)
+    about = formats.read_object(files["run.json"], "run.json")
+    if about.get("format") != FORMAT:
+        raise BadInput(f"The exported run has format {about.get('format')!r}, this version reads {FORMAT}: update the program.")
+    config = _config(formats.read_object(files["config.json"], "config.json"))
+    rows = formats.read_records(files["records.csv"], files["episodes.csv"])
+    results = formats.read_object(files.get("evaluation.json", b"{}"), "evaluation.json")
+    policy = _checked_policy(files.get("policy.safetensors"))
+    prices = _read_prices(files, about) if config.task == "stocks" else None
+    status = about.get("status")
+    with store.transaction(durable=True) as together:
+        if prices is not None:
+            config = config.replace(prices=_key(prices) or together.save_prices(prices, owner))
+        run_id = together.create_run(
+            config, name=_text(about, "name"), group=_text(about, "group"), owner=owner, tags=_texts(about.get("tags"))
+        )
+        together.append_records(run_id, rows)
+        if policy is not None:
+            update, env_steps = (rows[-1].update, rows[-1].env_steps) if rows else (0, 0)
+            together.save_policies(run_id, [Snapshot(update, env_steps, policy)])
+        for kind, result in results.items():
+            together.save_evaluation(run_id, kind, result)
+        together.set_status(
+            run_id,
+            status if status in ENDED else "stopped",
+            error=_text(about, "error"),
+            solved=about.get("solved") is True,
+        )
+        for attempt in _texts(about.get("trained_with")):
+            together.add_event(run_id, "attempt", attempt)
+        together.add_event(run_id, "imported", f"It was run {_text(about, 'id')[:36]} where it was trained.")
+    return run_id
+
+
+def _read(source: str | Path | bytes) -> dict[str, bytes]:
+    """The known files in it, and nothing else. Raises BadInput."""
+    files: dict[str, bytes] = {}
+    room = MAX_BYTES
+    try:
+        for name, stream in _entries(source):
+            if name in files:
+                raise BadInput(f"The exported run holds {name} twice: export it again.")
+            files[name] = stream.read(room + 1)
+            room -= len(files[name])
+            if room < 0:
+                raise BadInput(f"The exported run is larger than {MAX_BYTES // 1_000_000} MB: that is more than is taken in.")
+    except BadInput:
+        raise
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        raise BadInput(f"This cannot be read as an exported run ({error}): give the folder or zip that export wrote.") from None
+    missing = [name for name in NEEDED if name not in files]
+    if missing:
+        raise BadInput(f"This is no exported run, it has no {missing[0]}: give the folder or zip that export wrote.")
+    return files
+
+
+def _entries(source: str | Path | bytes) -> Iterator[tuple[str, IO[bytes]]]:
+    if not isinstance(source, bytes) and Path(source).is_dir():
+        for path in (Path(source) / name for name in KNOWN):
+            if path.is_symlink():
+                raise BadInput(f"{path.name} is a link to another place: give the folder that export wrote.")
+            if path.is_file():
+                with path.open("rb") as file:
+                    yield path.name, file
+        return
+    with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
+        if len(archive.infolist()) > MAX_ENTRIES:
+            raise BadInput(f"The zip holds more than {MAX_ENTRIES} files: give the zip that export wrote.")
+        for entry in archive.infolist():
+            inside = PurePosixPath(entry.filename)
+            is_link = stat.S_ISLNK(entry.external_attr >> 16)
+            if inside.is_absolute() or ".." in inside.parts or is_link or any(c in entry.filename for c in "\\:\0"):
+                raise BadInput(
+                    f"The zip points outside its own folder ({entry.filename[:80]!r}): give the zip that export wrote."
+                )
+            if inside.name in KNOWN and len(inside.parts) <= 2 and not entry.is_dir():
+                with archive.open(entry) as file:
+                    yield inside.name, file
+
+
+def _config(given: dict[str, Any]) -> TrainConfig:
+    unknown = [name for name in given if name not in SETTINGS]
+    if unknown:
+        raise BadInput(f"config.json has a setting {unknown[0][:40]!r} that this version does not know: update the program.")
+    if ":" in str(given.get("task")):  # Gymnasium imports the module of module:Name-v0
+        raise BadInput("config.json names a task of another package, which a file may not bring in: train it here instead.")
+    return TrainConfig(**given)
+
+
+def _checked_policy(data: bytes | None) -> bytes | None:
+    if data is not None:
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        try:
+            load(data)
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise BadInput(f"policy.safetensors of the exported run is damaged ({error}): export it again.") from None
+    return data
+
+
+def _read_prices(files: dict[str, bytes], about: dict[str, Any]) -> PriceSeries:
+    described = about.get("prices")
+    if "prices.csv" not in files or not isinstance(described, dict):
+        raise BadInput("This exported run has no prices.csv, though it trades: export it again.")
+    series = formats.read_prices(files["prices.csv"], _text(described, "name") or "prices")
+    if series.digest != described.get("sha256"):
+        raise BadInput("prices.csv is not what the run was trained on (its hash differs from run.json): export it again.")
+    return series
+
+
+def _key(prices: PriceSeries) -> str | None:
+    """The sample they are, if any."""
+    return next((key for key in SAMPLES if load_sample(key).digest == prices.digest), None)
+
+
+def _text(about: dict[str, Any], name: str) -> str:
+    return "".join(_texts([about.get(name)]))
+
+
+def _texts(value: object) -> list[str]:
+    """The texts in a list, as a database takes them."""
+    texts = [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
+    return [text[:MAX_TEXT].replace("\0", "").encode(errors="replace").decode() for text in texts]

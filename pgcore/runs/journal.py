@@ -1,0 +1,149 @@
+"""What a trainer has to tell the store, kept until the store takes it: a store that fails costs the trainer nothing."""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pgcore.record import UpdateRecord
+from pgcore.runs.data import Snapshot
+from pgcore.runs.database import StoreError
+from pgcore.runs.process import this_process
+from pgcore.runs.run import Control, Run, Status
+from pgcore.runs.store import RunStore
+from pgcore.runs.versions import versions
+
+SYNC_EVERY_S = 0.15
+STORE_SHARE = 0.015  # of the time, where the store is slow; a dead store gets as much
+SLOWEST_SYNC_S = 1.0
+LONGEST_WAIT_S = 10.0
+CLAIM_PATIENCE_S = 30.0
+LAST_PATIENCE_S = 600.0
+
+Result = TypeVar("Result")
+
+
+class Journal:
+    """The trainer's end of the store. No method raises StoreError but those that say so; all raise Superseded.
+
+    `store` is at first any, after `claim` the trainer's own. What is put into `records`, `policies` (thinned to multiples
+    of `keep_every`), `checkpoint` and `evaluation` waits for the next `sync` or `conclude`. `control` is what was wanted
+    when last heard.
+    """
+
+    def __init__(self, store: RunStore, run_id: str) -> None:
+        self.store = store
+        self.run_id = run_id
+        self.status: Status = "running"
+        self.update = 0
+        self.records: list[UpdateRecord] = []
+        self.policies: list[Snapshot] = []
+        self.keep_every = 1
+        self.checkpoint: Snapshot | None = None
+        self.evaluation: dict[str, Any] | None = None
+        self.control = Control("run", None, None)
+        self.retries = 0
+        self.synced_at = 0.0
+        self._due_at = 0.0
+        self._wait_s = 0.0
+
+    def claim(self) -> Run:
+        """Claim the run for this process. Raises StoreError after half a minute in vain, BadInput where it is not to be had."""
+        store = self.store
+        self.store = self.insist(lambda: store.claim(self.run_id, this_process()), CLAIM_PATIENCE_S)
+        run = self.insist(lambda: self.store.run(self.run_id))
+        self.run_id = run.id
+        self.insist(lambda: self.store.add_event(run.id, "attempt", versions()))
+        return run
+
+    def is_due(self) -> bool:
+        """Whether it is time to talk to the store: now and then, at once with a checkpoint, seldom while it fails."""
+        return time.monotonic() >= self._due_at or (self.checkpoint is not None and not self.is_failing)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the store would not have the last word."""
+        return self._wait_s > 0
+
+    def sync(self, expected_next_s: float) -> bool:
+        """Write what waits, with a sign of life, and hear what is wanted; False where the store would not have it now."""
+
+        def talk() -> None:
+            with self.store.transaction(durable=self.checkpoint is not None) as store:
+                self._write(store)
+                store.heartbeat(self.run_id, expected_next_s, status=self.status, store_retries=self.retries)
+                pause_at = self.control.pause_at
+                if pause_at is not None and self.update >= pause_at:
+                    store.reach_pause(self.run_id, self.update)
+                self.control = store.control(self.run_id)
+
+        if not self._attempt(talk):
+            return False
+        self._forget()
+        self.synced_at = time.monotonic()
+        return True
+
+    def listen(self) -> None:
+        """Hear what is wanted."""
+
+        def talk() -> None:
+            self.control = self.store.control(self.run_id)
+
+        self._attempt(talk)
+
+    def conclude(self, status: Status, *, error: str = "", solved: bool = False) -> None:
+        """Write what waits and how the run ended, together. Raises StoreError after minutes in vain."""
+
+        def talk() -> None:
+            with self.store.transaction(durable=True) as store:
+                self._write(store)
+                store.heartbeat(self.run_id, 0.0, status=self.status, store_retries=self.retries)
+                if self.evaluation is not None:
+                    store.save_evaluation(self.run_id, "final", self.evaluation)
+                if status in ("finished", "stopped"):
+                    store.drop_records(self.run_id, after=self.update)
+                if status == "paused":
+                    store.park(self.run_id)
+                else:
+                    store.set_status(self.run_id, status, error=error, solved=solved)
+
+        self.insist(talk)
+        self._forget()
+
+    def insist(self, operation: Callable[[], Result], patience_s: float = LAST_PATIENCE_S) -> Result:
+        """Do what the trainer cannot go on without. Raises StoreError after minutes in vain."""
+        started = time.monotonic()
+        wait_s = 0.1
+        while True:
+            try:
+                return operation()
+            except StoreError:
+                self.retries += 1
+                if time.monotonic() - started > patience_s:
+                    raise
+            time.sleep(wait_s)
+            wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+    def _attempt(self, talk: Callable[[], None]) -> bool:
+        started = time.monotonic()
+        try:
+            talk()
+        except StoreError:
+            self.retries += 1
+            took = time.monotonic() - started
+            self._wait_s = min(max(2 * self._wait_s, took / STORE_SHARE, 0.5), LONGEST_WAIT_S)
+            self._due_at = time.monotonic() + self._wait_s
+            return False
+        now = time.monotonic()
+        self._wait_s = 0.0
+        self._due_at = now + min(max(SYNC_EVERY_S, (now - started) / STORE_SHARE), SLOWEST_SYNC_S)
+        return True
+
+    def _write(self, store: RunStore) -> None:
+        store.append_records(self.run_id, self.records)
+        if self.policies or self.keep_every > 1:
+            store.save_policies(self.run_id, self.policies, keep_every=self.keep_every)
+        if self.checkpoint is not None:
+            store.save_checkpoint(self.run_id, self.checkpoint.update, self.checkpoint.env_steps, self.checkpoint.state)
+
+    def _forget(self) -> None:
+        self.records, self.policies, self.keep_every, self.checkpoint = [], [], 1, None

@@ -1,0 +1,176 @@
+"""Warm workers: processes that have torch loaded before anybody presses Train, and the queue behind them."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+from pgcore.runs.database import StoreError, data_directory
+from pgcore.runs.process import Process, process_of
+from pgcore.runs.store import RunStore
+
+LOOK_EVERY_S = 0.5
+RESTART_AFTER_S = 10.0
+KILL_AFTER_S = 30.0
+LOG_BYTES = 1_000_000
+ROOT = Path(__file__).parents[2]
+
+
+class Worker:
+    """A process that gets ready and waits for a run id. It ends when its pool does, but not once it trains."""
+
+    def __init__(self, command: list[str], url: str, log: Path) -> None:
+        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        with log.open("ab") as errors:
+            self._popen = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=os.environ | {"PGLAB_DATABASE_URL": url, "PYTHONPATH": path},
+                start_new_session=True,
+            )
+        self.process: Process = process_of(self._popen.pid)
+        self.started_at = time.monotonic()
+        self.is_ready = False
+        threading.Thread(target=self._await_ready, daemon=True).start()
+
+    def _await_ready(self) -> None:
+        assert self._popen.stdout is not None
+        self.is_ready = bool(self._popen.stdout.readline())
+        self._popen.stdout.close()
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it lives; asking also frees the process table of a dead one."""
+        return self._popen.poll()
+
+    def train(self, run_id: str) -> bool:
+        """Hand over a run; False where the process is gone."""
+        assert self._popen.stdin is not None
+        try:
+            self._popen.stdin.write(f"{run_id}\n".encode())
+            self._popen.stdin.close()
+        except OSError:
+            return False
+        return True
+
+    def dismiss(self) -> None:
+        """End a process that has no run."""
+        assert self._popen.stdin is not None
+        with contextlib.suppress(OSError):
+            self._popen.stdin.close()
+        self._popen.terminate()
+        try:
+            self._popen.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+
+
+class Pool:
+    """Trains the queued runs of a store, at most `cap` at once on this machine, keeping `warm` workers ready ahead of need.
+
+    All methods may be called from any thread. Several pools may share a store: a run is handed out once. What trains goes
+    on when the pool ends; what waits in the queue waits for the next pool. `problem` says, in one sentence, why nothing
+    starts, where that is so.
+    """
+
+    def __init__(self, store: RunStore, *, warm: int = 2, cap: int | None = None, command: list[str] | None = None) -> None:
+        self.store = store
+        self.cap = cap or len(psutil.Process().cpu_affinity() if psutil.LINUX else range(os.cpu_count() or 1))
+        self.warm = min(warm, self.cap)
+        self.problem = ""
+        self._command = command or [sys.executable, "-m", "pgcore.runs.worker"]
+        self._log = data_directory() / "worker.log"
+        self._lock = threading.Lock()
+        self._idle: list[Worker] = []
+        self._training: dict[Worker, str] = {}
+        self._spawn_at = 0.0
+        self._stir = threading.Event()
+        self._is_closing = False
+        self._thread = threading.Thread(target=self._keep_looking, name="pool", daemon=True)
+
+    @property
+    def ready(self) -> int:
+        """How many workers could begin to train at once."""
+        return sum(worker.is_ready for worker in self._idle)
+
+    def start(self) -> None:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        if self._log.exists() and self._log.stat().st_size > LOG_BYTES:
+            self._log.unlink()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """A run has been queued: hand it over now rather than at the next look."""
+        with self._lock, contextlib.suppress(StoreError):  # then the next look tries again, and says so
+            self._promote()
+        self._stir.set()
+
+    def shutdown(self) -> None:
+        """End the idle workers and hand out no more; what trains goes on."""
+        self._is_closing = True
+        self._stir.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        with self._lock:
+            for worker in self._idle:
+                worker.dismiss()
+            self._idle.clear()
+
+    def _keep_looking(self) -> None:
+        while not self._is_closing:
+            try:
+                self._look()
+            except (StoreError, OSError) as error:
+                self.problem = str(error)
+                self._spawn_at = time.monotonic() + RESTART_AFTER_S
+            self._stir.wait(LOOK_EVERY_S)
+            self._stir.clear()
+
+    def _look(self) -> None:
+        with self._lock:
+            self._reap()
+            self._promote()
+        self._fill()
+        self.store.reconcile()
+        for run in self.store.unheeded_stops(KILL_AFTER_S):
+            assert run.process is not None
+            run.process.kill()
+
+    def _reap(self) -> None:
+        for worker in [worker for worker in self._idle if worker.exit_code is not None]:
+            self._idle.remove(worker)
+            if not worker.is_ready:
+                self.problem = f"A worker ended with code {worker.exit_code} before it was ready: {self._log} says why."
+                self._spawn_at = time.monotonic() + RESTART_AFTER_S
+        for worker in [worker for worker in self._training if worker.exit_code is not None]:
+            run_id = self._training.pop(worker)
+            if worker.exit_code:
+                self.store.add_event(run_id, "process", f"The process that trained it ended with code {worker.exit_code}.")
+
+    def _fill(self) -> None:
+        while len(self._idle) < self.warm and time.monotonic() >= self._spawn_at and not self._is_closing:
+            worker = Worker(self._command, self.store.url, self._log)
+            with self._lock:
+                self._idle.append(worker)
+                self._promote()
+
+    def _promote(self) -> None:
+        while self._idle and not self._is_closing:
+            worker = min(self._idle, key=lambda worker: (not worker.is_ready, worker.started_at))
+            run_id = self.store.assign(worker.process, self.cap)
+            if run_id is None:
+                return
+            self._idle.remove(worker)
+            if worker.train(run_id):
+                self.problem = ""
+                self._training[worker] = run_id
+            else:
+                self.store.hand_back(run_id, worker.process)

@@ -1,0 +1,247 @@
+"""RunStore: runs, what they did and how they ended, in SQL; SQLite beside the user's data, or PostgreSQL."""
+
+import copy
+import json
+import math
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from pgcore.config import TrainConfig
+from pgcore.errors import BadInput
+from pgcore.market.prices import SAMPLES, PriceSeries, load_sample
+from pgcore.runs import life
+from pgcore.runs.data import RunData, no_run, one_line
+from pgcore.runs.process import Process
+from pgcore.runs.run import ATTENDED, ENDED, Control, Desired, Run, Status, run_from_row, true_status
+from pgcore.runs.schema import runs
+
+
+class RunStore(RunData):
+    """The store as one person sees it: the owner of the machine sees all of it, `as_user(owner)` is how others see it.
+
+    Every method that takes a run id also takes the first four or more characters of one, and raises BadInput for a run
+    that does not exist or is somebody else's: one sentence for both. Raises StoreError where the database fails.
+    """
+
+    # ---- runs
+
+    def create_run(
+        self,
+        config: TrainConfig,
+        *,
+        name: str = "",
+        owner: str = "",
+        group: str = "",
+        tags: Sequence[str] = (),
+        process: Process | None = None,
+    ) -> str:
+        """Queue a run, or with `process` hand it to that process at once; its id. Raises BadInput for unknown prices."""
+        priced = config.task == "stocks"
+        if priced:
+            resolve_prices(self, config.prices)
+        run_id = str(uuid.uuid4())
+        row = life.waiting(process) | {
+            "id": run_id,
+            "owner": self.owner or owner,
+            "name": one_line(name),
+            "tags": _tags(tags),
+            "group_name": one_line(group),
+            "config": config.to_json(),
+            "task": config.task,
+            "estimator": config.estimator,
+            "prices": config.prices if priced else "",
+            "created": time.time(),
+        }
+        with self._writing(durable=True) as connection:
+            connection.execute(sa.insert(runs), row)
+        return run_id
+
+    def run(self, run_id: str) -> Run:
+        row = self._row(run_id)
+        if row.status in ATTENDED and true_status(row, time.time()) != row.status:
+            self._settle([row])
+            row = self._row(run_id)
+        return run_from_row(row)
+
+    def runs(
+        self,
+        *,
+        owner: str | None = None,
+        prices: str | None = None,
+        group: str | None = None,
+        include_deleted: bool = False,
+        limit: int = 200,
+    ) -> list[Run]:
+        """Newest first, each in its true state; of one owner, on one price history, of one group."""
+        self.reconcile()
+        wanted = {runs.c.owner: self.owner or owner or None, runs.c.prices: prices, runs.c.group_name: group}
+        statement = _WITH_POSITION.where(*(column == value for column, value in wanted.items() if value is not None))
+        if not include_deleted:
+            statement = statement.where(runs.c.deleted.is_(None))
+        with self._reading() as connection:
+            rows = connection.execute(statement.order_by(runs.c.created.desc(), runs.c.key.desc()).limit(limit)).all()
+        return [run_from_row(row) for row in rows]
+
+    def rename(self, run_id: str, name: str) -> None:
+        self._change(run_id, name=one_line(name))
+
+    def tag(self, run_id: str, tags: Sequence[str]) -> None:
+        """Replace the tags."""
+        self._change(run_id, tags=_tags(tags))
+
+    def delete(self, run_id: str) -> None:
+        """Stop it if need be and leave it out of listings; `restore` brings it back, `purge` ends it."""
+        self.request(run_id, desired="stop")
+        self._change(run_id, deleted=time.time())
+
+    def restore(self, run_id: str) -> None:
+        self._change(run_id, deleted=None)
+
+    def purge(self, run_id: str) -> None:
+        """Remove a run and all that belongs to it for good. Raises BadInput while a process trains it."""
+        run = self.run(run_id)
+        if run.status in ATTENDED and run.process is not None:
+            raise BadInput(f"Run {run.id} is {run.status}: stop it before removing it for good.")
+        key = self._key(run_id)
+        with self._writing(durable=True) as connection:
+            connection.execute(sa.delete(runs).where(runs.c.key == key))
+        self._keys.pop(run.id, None)
+
+    # ---- the life of a run
+
+    def request(self, run_id: str, *, desired: Desired | None = None, pace: Any = life.KEEP, pause_at: Any = life.KEEP) -> None:
+        """Ask the trainer to run, pause or stop; to hold a pace (updates a second, None: full speed); to pause at an update.
+
+        What is not given stays. Raises BadInput for a pace that is not positive or an update before the first.
+        """
+        if pace is not life.KEEP and pace is not None and not (math.isfinite(pace) and pace > 0):
+            raise BadInput(f"The pace cannot be {pace}: give a positive number of updates a second, or none.")
+        if pause_at is not life.KEEP and pause_at is not None and not (isinstance(pause_at, int) and pause_at >= 1):
+            raise BadInput(f"Cannot pause at update {pause_at}: give a whole number from 1.")
+        key = self._key(run_id)
+        with self._writing() as connection:
+            life.request(connection, key, desired, pace, pause_at)
+
+    def resume(self, run_id: str, process: Process | None = None) -> None:
+        """Let a paused run go on, or queue one that was stopped, failed or crashed (with `process`: hand it to that one).
+
+        Raises BadInput for a finished or deleted run, and with `process` for one that another process trains.
+        """
+        self.run(run_id)  # in its true state, which decides
+        key = self._key(run_id)
+        with self._writing(durable=True) as connection:
+            life.resume(connection, key, process)
+
+    def control(self, run_id: str) -> Control:
+        statement = _CONTROL.where(runs.c.key == self._key(run_id))
+        with self._reading() as connection:
+            row = connection.execute(statement).first()
+        if row is None:
+            raise no_run(run_id)
+        return Control(row.desired, row.pace, row.pause_at)
+
+    def queue_length(self) -> int:
+        with self._reading() as connection:
+            waiting = sa.select(sa.func.count()).where(runs.c.status == "queued", runs.c.deleted.is_(None))
+            return connection.scalar(waiting) or 0
+
+    def assign(self, process: Process, cap: int) -> str | None:
+        """Hand the run that waits longest to an idle process, unless `cap` runs are trained on its machine; the run's id."""
+        if self.queue_length() == 0:
+            return None
+        with self._writing() as connection:
+            self._database.lock(connection)
+            return life.assign(connection, process, cap)
+
+    def hand_back(self, run_id: str, process: Process) -> None:
+        """Undo `assign`: the process never took the run."""
+        key = self._key(run_id)
+        with self._writing() as connection:
+            life.hand_back(connection, key, process)
+
+    def claim(self, run_id: str, process: Process) -> "RunStore":
+        """Begin to train a queued run, or one handed to this process: the store as its trainer writes to it.
+
+        What it writes raises Superseded once another process has claimed the run. Raises BadInput if it is not to be had.
+        """
+        key = self._key(run_id)
+        with self._writing() as connection:
+            attempt = life.claim(connection, key, process)
+        if attempt is None:
+            raise BadInput(f"Run {run_id} is {self.run(run_id).status}, not waiting to be trained: resume it first.")
+        view = copy.copy(self)
+        view._attempt = attempt
+        return view
+
+    def heartbeat(self, run_id: str, expected_next_s: float, *, status: Status = "running", store_retries: int = 0) -> None:
+        """A sign of life from the training loop, with the promise of another within `expected_next_s` seconds."""
+        now = time.time()
+        self._change(run_id, status=status, heartbeat=now, expected=now + expected_next_s, store_retries=store_retries)
+
+    def park(self, run_id: str) -> None:
+        """Leave a paused run to itself: its process ends, and going on puts it back in the queue."""
+        self._change(run_id, **life.attended_by(None) | {"status": "paused"})
+
+    def reach_pause(self, run_id: str, update: int) -> None:
+        """Turn `pause_at`, where it is at most this update, into a pause."""
+        due = (runs.c.key == self._key(run_id)) & (runs.c.pause_at <= update) & (runs.c.desired == "run")
+        with self._writing() as connection:
+            connection.execute(sa.update(runs).where(due).values(desired="pause", pause_at=None))
+
+    def set_status(self, run_id: str, status: Status, *, error: str = "", solved: bool = False) -> None:
+        """How a run ended: for good even if the power fails."""
+        ended = time.time() if status in ENDED else None
+        self._change(run_id, durable=True, status=status, error=error, solved=solved, ended=ended)
+
+    def reconcile(self) -> int:
+        """Make every run that says a process attends it say the truth; how many had to be changed."""
+        with self._reading() as connection:
+            attended = connection.execute(sa.select(runs).where(runs.c.status.in_(ATTENDED))).all()
+        now = time.time()
+        return self._settle([row for row in attended if true_status(row, now) != row.status])
+
+    def unheeded_stops(self, after_s: float) -> list[Run]:
+        """Runs that were told to stop so long ago, and whose trainer has been silent longer than it promised."""
+        now = time.time()
+        unheeded = (runs.c.desired == "stop") & (runs.c.desired_at < now - after_s) & (runs.c.expected < now)
+        statement = _WITH_POSITION.where(runs.c.status.in_(ATTENDED), unheeded)
+        with self._reading() as connection:
+            return [run_from_row(row) for row in connection.execute(statement)]
+
+    def _settle(self, rows: Sequence[Any]) -> int:
+        if not rows:
+            return 0
+        with self._writing() as connection:
+            return sum(life.settle(connection, row) for row in rows)
+
+    def _row(self, run_id: str) -> Any:
+        statement = _WITH_POSITION.where(runs.c.key == self._key(run_id))
+        with self._reading() as connection:
+            row = connection.execute(statement).first()
+        if row is None:
+            raise no_run(run_id)
+        return row
+
+
+def resolve_prices(store: RunStore, key: str) -> PriceSeries:
+    """The history a config names: a built-in sample, or one in the store. Raises BadInput where there is none."""
+    return load_sample(key) if key in SAMPLES else store.prices(key)
+
+
+def _place_in_queue() -> sa.ColumnElement[int]:
+    other = runs.alias()
+    earlier = (other.c.queued < runs.c.queued) | ((other.c.queued == runs.c.queued) & (other.c.key <= runs.c.key))
+    ahead = sa.select(sa.func.count()).where(other.c.status == "queued", other.c.deleted.is_(None), earlier).scalar_subquery()
+    return sa.case((runs.c.status == "queued", ahead))
+
+
+_WITH_POSITION = sa.select(runs, _place_in_queue().label("position"))
+_CONTROL = sa.select(runs.c.desired, runs.c.pace, runs.c.pause_at)
+
+
+def _tags(tags: Sequence[str]) -> str:
+    return json.dumps(list(dict.fromkeys(filter(None, map(one_line, tags)))))

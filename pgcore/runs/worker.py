@@ -1,0 +1,144 @@
+"""The process that trains one run: `python -m pgcore.runs.worker` gets ready, reads a run id, trains that run and ends."""
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from pgcore.config import TrainConfig
+from pgcore.errors import BadInput
+from pgcore.evaluate import evaluate
+from pgcore.market.prices import PriceSeries
+from pgcore.record import UpdateRecord
+from pgcore.runs.attempt import Attempt, Trainable
+from pgcore.runs.data import Superseded
+from pgcore.runs.database import StoreError
+from pgcore.runs.journal import Journal
+from pgcore.runs.run import Run, Status
+from pgcore.runs.store import RunStore, resolve_prices
+from pgcore.trainer import Trainer
+
+READY = "ready"
+EVALUATION_S = 600.0
+PARK_AFTER_S = 60.0
+MAX_ERROR = 20_000
+
+MakeTrainer = Callable[[TrainConfig, PriceSeries | None], Trainable]
+Judge = Callable[[TrainConfig, Any, PriceSeries | None], dict[str, Any]]
+
+
+def train_run(
+    store: RunStore,
+    run_id: str,
+    on_record: Callable[[UpdateRecord], None] | None = None,
+    *,
+    make_trainer: MakeTrainer = Trainer,
+    judge: Judge = evaluate,
+    park_after_s: float = float("inf"),
+) -> Run:
+    """Train a run that is queued, or was handed to this process, to its end, from its last checkpoint; how it stands then.
+
+    It ends when the trainer does, on request, on SIGTERM or SIGINT (then without an evaluation), and as failed where the
+    trainer raises. Raises BadInput where the run is not to be had, Superseded where another process took it over,
+    StoreError where the store stayed away for minutes.
+    """
+    torch.set_num_threads(1)
+    journal = Journal(store, run_id)
+    run = journal.claim()
+    mine = journal.store
+    status: Status = "failed"
+    error, solved = "", False
+    attempt = None
+    with _ending_signals() as is_ended:
+        try:
+            prices = journal.insist(lambda: resolve_prices(mine.as_user(run.owner), run.prices)) if run.prices else None
+            attempt = Attempt(journal, make_trainer(run.config, prices), is_ended, on_record, park_after_s)
+            status = attempt.train()
+            solved = bool(attempt.trainer.solved)
+            if status != "paused" and journal.update > 0 and not is_ended():
+                _evaluate(journal, lambda: judge(run.config, attempt.trainer.policy, prices))
+        except (Superseded, StoreError):
+            raise
+        except BadInput as problem:
+            error = str(problem)
+            if attempt is not None:
+                attempt.keep_policy()
+        except Exception:
+            error = traceback.format_exc()[-MAX_ERROR:]
+        journal.conclude(status, error=error, solved=solved)
+    return journal.insist(lambda: mine.run(run.id))
+
+
+def _evaluate(journal: Journal, judge: Callable[[], dict[str, Any]]) -> None:
+    """A result that cannot be had is an event of the run, not its failure."""
+    journal.sync(expected_next_s=EVALUATION_S)
+    try:
+        journal.evaluation = judge()
+    except Exception:
+        message = traceback.format_exc()[-MAX_ERROR:]
+        journal.insist(lambda: journal.store.add_event(journal.run_id, "evaluation failed", message))
+
+
+@contextmanager
+def _ending_signals() -> Iterator[Callable[[], bool]]:
+    """SIGTERM and SIGINT ask for an orderly end; a second SIGINT does not wait for it."""
+    received: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def warm_up(store: RunStore) -> None:
+    """Pay what the first run of a process costs: one update of each task, and the first words with the store."""
+    torch.set_num_threads(1)
+    store.reconcile()
+    sample = resolve_prices(store, "sp500")
+    for config, prices in ((TrainConfig(max_steps=100), None), (TrainConfig(task="stocks", max_steps=100), sample)):
+        trainer = Trainer(config, prices)
+        next(iter(trainer))
+        trainer.state()
+        trainer.policy.to_bytes()
+
+
+def main() -> int:
+    try:
+        store = RunStore(patience_s=0.25)
+        warm_up(store)
+        print(READY, flush=True)
+        run_id = sys.stdin.readline().strip()
+        if run_id:
+            _let_go()
+            train_run(store, run_id, park_after_s=PARK_AFTER_S)
+    except BadInput as error:
+        print(error, file=sys.stderr, flush=True)
+        return 2
+    return 0
+
+
+def _let_go() -> None:
+    """From here on it does not matter whether who started this process still lives."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

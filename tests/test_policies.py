@@ -1,0 +1,135 @@
+"""Policies: the written-out gradient against autograd, acting against the distribution, storing and loading."""
+
+import numpy as np
+import pytest
+import torch
+
+from pgcore.errors import BadInput
+from pgcore.optimisers import Learnable
+from pgcore.policies import Network, Policy, load_policy
+
+KINDS = [("categorical", (), "relu"), ("categorical", (8,), "relu"), ("categorical", (8, 5), "tanh"), ("gaussian", (8,), "tanh")]
+
+
+def make_policy(kind="categorical", hidden=(8,), activation="relu", observations=3, actions=4):
+    torch.manual_seed(1)
+    policy = Policy(observations, actions, kind, hidden, activation)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    return policy
+
+
+def make_batch(policy, rows=50, actions=4):
+    generator = torch.Generator().manual_seed(2)
+    obs = torch.randn(rows, 3, generator=generator)
+    if policy.kind == "categorical":
+        action = torch.randint(0, actions, (rows,), generator=generator)
+    else:
+        action = torch.randn(rows, actions, generator=generator)
+    return obs, action, torch.randn(rows, generator=generator)
+
+
+@pytest.mark.parametrize(("kind", "hidden", "activation"), KINDS)
+@pytest.mark.parametrize("normalised", [False, True])
+def test_the_policy_gradient_is_that_of_autograd(kind, hidden, activation, normalised):
+    policy = make_policy(kind, hidden, activation).double()
+    if normalised:
+        policy.network.normalise_by(np.array([0.1, -0.2, 0.3]), np.array([2.0, 0.5, 1.0]))
+    obs, action, weight = make_batch(policy)
+    obs, weight = obs.double(), weight.double()
+    action = action.double() if kind == "gaussian" else action
+    learnable = Learnable(policy)
+    trace = policy.network.trace(obs)
+    policy.policy_gradient(trace, policy.distribution(trace[-1]), action, weight, entropy_weight=0.3)
+    written_out = learnable.gradient.clone()
+
+    distribution = policy.distribution(policy.network(obs))
+    objective = (weight * policy.log_prob(distribution, action)).sum() + 0.3 * policy.entropy(distribution).sum()
+    by_autograd = torch.cat([g.flatten() for g in torch.autograd.grad(objective, list(policy.parameters()))])
+    torch.testing.assert_close(written_out, by_autograd, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_a_network_pulls_back_like_autograd(activation):
+    torch.manual_seed(0)
+    network = Network(3, (7, 6), 2, activation, last_gain=1.0).double()
+    learnable = Learnable(network)
+    x, upstream = torch.randn(20, 3).double(), torch.randn(20, 2).double()
+    network.pull_back(network.trace(x), upstream)
+    expected = torch.autograd.grad((network(x) * upstream).sum(), list(network.parameters()))
+    torch.testing.assert_close(learnable.gradient, torch.cat([g.flatten() for g in expected]))
+
+
+@pytest.mark.parametrize(("kind", "hidden", "activation"), KINDS)
+def test_numpy_acts_on_the_very_weights_that_torch_learns(kind, hidden, activation):
+    policy = make_policy(kind, hidden, activation)
+    learnable = Learnable(policy)
+    obs = torch.randn(10, 3)
+    policy.preferences(obs.numpy())
+    learnable.theta.mul_(1.5)
+    np.testing.assert_allclose(policy.preferences(obs.numpy()), policy.network(obs).detach().numpy(), rtol=1e-5, atol=1e-5)
+
+
+def test_actions_are_drawn_with_their_probabilities():
+    policy = make_policy()
+    obs = np.tile(np.array([[0.3, -1.0, 0.5]], dtype=np.float32), (100_000, 1))
+    share = np.bincount(policy.act(obs, np.random.default_rng(0)), minlength=4) / len(obs)
+    expected = policy.probabilities(obs[:1])[0]
+    np.testing.assert_allclose(share, expected, atol=4 * np.sqrt(0.25 / len(obs)))
+    assert policy.act(obs[:1], np.random.default_rng(0), greedy=True) == expected.argmax()
+
+
+def test_gaussian_actions_have_the_learned_mean_and_deviation():
+    policy = make_policy("gaussian", (), actions=2)
+    obs = np.zeros((100_000, 3), dtype=np.float32)
+    actions = policy.act(obs, np.random.default_rng(0))
+    deviation = np.exp(policy.log_std.detach().numpy())
+    np.testing.assert_allclose(actions.mean(axis=0), policy.act(obs[:1], None, greedy=True)[0], atol=0.03)
+    np.testing.assert_allclose(actions.std(axis=0), deviation, rtol=0.02)
+
+
+@pytest.mark.parametrize(("kind", "hidden", "activation"), KINDS)
+def test_log_probability_entropy_and_divergence_are_those_of_torch_distributions(kind, hidden, activation):
+    old, new = make_policy(kind, hidden, activation), make_policy(kind, hidden, activation)
+    with torch.no_grad():
+        for parameter in new.parameters():
+            parameter.add_(0.3)
+    obs, action, _ = make_batch(old)
+
+    def reference(policy):
+        out = policy.network(obs)
+        if kind == "categorical":
+            return torch.distributions.Categorical(logits=out)
+        return torch.distributions.Independent(torch.distributions.Normal(out, policy.log_std.exp()), 1)
+
+    a, b = (policy.distribution(policy.network(obs)) for policy in (old, new))
+    torch.testing.assert_close(old.log_prob(a, action), reference(old).log_prob(action))
+    torch.testing.assert_close(old.entropy(a), reference(old).entropy())
+    torch.testing.assert_close(old.kl(a, b), torch.distributions.kl_divergence(reference(old), reference(new)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(old.kl(a, a), torch.zeros(len(obs)), rtol=0, atol=1e-6)
+
+
+def test_the_linear_policy_is_the_articles_softmax_of_theta_f():
+    policy = make_policy(hidden=())
+    obs = np.array([[1.0, 2.0, 3.0]], dtype=np.float32)
+    weight, bias = (p.detach().numpy() for p in policy.parameters())
+    preference = np.array([weight[a] @ obs[0] + bias[a] for a in range(4)])
+    np.testing.assert_allclose(policy.probabilities(obs)[0], np.exp(preference) / np.exp(preference).sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "hidden", "activation"), KINDS)
+def test_a_policy_comes_back_from_its_file(tmp_path, kind, hidden, activation):
+    policy = make_policy(kind, hidden, activation)
+    policy.network.normalise_by(np.array([0.1, -0.2, 0.3]), np.array([2.0, 0.5, 1.0]))
+    (tmp_path / "policy.safetensors").write_bytes(policy.to_bytes())
+    again = load_policy(tmp_path / "policy.safetensors")
+    obs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    np.testing.assert_array_equal(again.preferences(obs), policy.preferences(obs))
+
+
+def test_a_file_that_holds_no_policy_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "x.safetensors").write_bytes(b"PK\x03\x04 not a policy")
+    for path in (tmp_path / "x.safetensors", tmp_path / "missing"):
+        with pytest.raises(BadInput, match=r"policy\.safetensors of an exported run"):
+            load_policy(path)

@@ -1,0 +1,746 @@
+"""The run store, on SQLite and on PostgreSQL: what goes in comes out, and what is wrong is said in one sentence."""
+
+import contextlib
+import dataclasses
+import math
+import os
+import socket
+import sqlite3
+import struct
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pgcore.config import TrainConfig
+from pgcore.errors import BadInput
+from pgcore.market.prices import PriceSeries
+from pgcore.record import UpdateRecord
+from pgcore.runs import life, schema
+from pgcore.runs.data import Snapshot, Superseded
+from pgcore.runs.database import StoreError, data_directory
+from pgcore.runs.packing import COLUMNS, Records
+from pgcore.runs.process import Process, this_process
+from pgcore.runs.run import Control
+from pgcore.runs.store import RunStore, resolve_prices
+
+ELSEWHERE = Process("another-machine", "boot", 1, 0.0)
+GONE = dataclasses.replace(this_process(), pid=2**22 + 1)
+
+
+def record(update: int, **changes: object) -> UpdateRecord:
+    numbers = dict.fromkeys(COLUMNS, 0.5) | {"update": update, "env_steps": 64 * update, "episodes": 2 * update}
+    return UpdateRecord(**numbers | {"episode_returns": (1.0, 2.0), "action_share": (0.25, 0.75)} | changes)
+
+
+def series(name: str = "tea", start: float = 1.0) -> PriceSeries:
+    days = np.datetime64("2020-01-01") + np.arange(30)
+    return PriceSeries.from_close(days, start + np.arange(30) / 7, name)
+
+
+def bits(row: UpdateRecord) -> list[object]:
+    """A record with every number as its bits, and every NaN as one."""
+
+    def of(value: object) -> object:
+        if isinstance(value, tuple):
+            return [of(x) for x in value]
+        if isinstance(value, float):
+            return "nan" if math.isnan(value) else struct.pack("<d", value)
+        return value
+
+    return [of(getattr(row, name)) for name in COLUMNS]
+
+
+# ---- records
+
+doubles = st.floats(allow_nan=True, allow_infinity=True, width=64)
+rows = st.builds(
+    UpdateRecord,
+    **dict.fromkeys(COLUMNS, doubles)
+    | {name: st.integers(1, 2**53) for name in ("update", "env_steps", "episodes")}
+    | {"episode_returns": st.lists(doubles, max_size=5).map(tuple), "action_share": st.tuples(doubles, doubles)},
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(written=st.lists(rows, max_size=6, unique_by=lambda row: row.update))
+def test_records_come_back_to_the_bit(store: RunStore, written: list[UpdateRecord]) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.append_records(run_id, written)
+    read = store.records(run_id)
+    assert [bits(row) for row in read.rows()] == [bits(row) for row in sorted(written, key=lambda row: row.update)]
+    assert read.episode_returns.dtype == np.float64
+
+
+def test_minus_zero_and_nan_survive(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.append_records(run_id, [record(1, kl=-0.0, entropy=math.nan, policy_loss=-math.inf, value_loss=5e-324)])
+    read = store.records(run_id)
+    assert np.signbit(read.kl[0])
+    assert np.isnan(read.entropy[0])
+    assert read.policy_loss[0] == -math.inf
+    assert read.value_loss[0] == 5e-324
+
+
+def test_the_cursor_returns_new_rows_only_in_order(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    other = store.create_run(TrainConfig())
+    store.append_records(run_id, [record(u) for u in (1, 2, 3, 4, 5)])
+    store.append_records(other, [record(9)])
+    assert store.records(run_id, after=3).update.tolist() == [4, 5]
+    assert store.records(run_id, after=1, limit=2).update.tolist() == [2, 3]
+    assert len(store.records(run_id, after=5)) == 0
+
+
+def test_episodes_know_the_row_they_belong_to(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.append_records(
+        run_id, [record(1, episode_returns=(7.0,)), record(2, episode_returns=()), record(3, episode_returns=(8.0, 9.0))]
+    )
+    read = store.records(run_id)
+    assert read.episode_returns.tolist() == [7.0, 8.0, 9.0]
+    assert read.episode_of.tolist() == [0, 2, 2]
+    assert read.action_share.shape == (3, 2)
+
+
+def test_records_read_in_pieces_join_to_the_whole(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.append_records(run_id, [record(u, kl=float(u)) for u in range(1, 8)])
+    pieces, whole = store.records(run_id, after=100), store.records(run_id)
+    for after in (0, 3, 6):
+        pieces = pieces.followed_by(store.records(run_id, after=after, limit=3))
+    for field in dataclasses.fields(Records):
+        np.testing.assert_array_equal(getattr(pieces, field.name), getattr(whole, field.name))
+
+
+def test_a_record_written_again_replaces_the_first(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.append_records(run_id, [record(1), record(2, kl=1.0)])
+    store.append_records(run_id, [record(2, kl=2.0), record(3)])
+    assert store.records(run_id).kl.tolist() == [0.5, 2.0, 0.5]
+
+
+def test_records_move_the_counters_of_the_run(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    assert math.isnan(store.run(run_id).return_mean)
+    store.append_records(run_id, [record(1), record(2, return_mean=123.25)])
+    run = store.run(run_id)
+    assert (run.updates, run.env_steps, run.episodes, run.return_mean) == (2, 128, 4, 123.25)
+
+
+def test_the_table_of_records_has_a_column_for_each_field() -> None:
+    """A field added to UpdateRecord needs a column, and a step in schema.STEPS for the stores that exist."""
+    columns = {column.name for column in schema.records.columns}
+    assert columns == {"run_key", *(field.name for field in dataclasses.fields(UpdateRecord))}
+    assert {field.name for field in dataclasses.fields(Records)} == {*COLUMNS, "episode_of"}
+
+
+# ---- runs
+
+
+def test_a_run_keeps_its_config_name_and_tags(store: RunStore) -> None:
+    config = TrainConfig(estimator="reinforce", learning_rate=0.003, hidden_sizes=(32, 16))
+    run_id = store.create_run(config, name="a\nb\x00", group="seeds", tags=["x", "y", "x", " "])
+    run = store.run(run_id)
+    assert run.config == config
+    assert (run.id, run.status, run.task, run.estimator) == (run_id, "queued", "CartPole-v1", "reinforce")
+    assert (run.name, run.group, run.tags, run.prices) == ("a b", "seeds", ("x", "y"), "")
+    store.rename(run_id, "new")
+    store.tag(run_id, ["z"])
+    assert (store.run(run_id).name, store.run(run_id).tags) == ("new", ("z",))
+
+
+def test_the_first_characters_of_an_id_will_do(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    assert store.run(run_id[:8]).id == run_id
+    for wrong in (
+        run_id[:3],
+        "ffff" if not run_id.startswith("ffff") else "eeee",
+        "%%%%",
+        "____",
+        "",
+        "'; drop table runs --",
+        "é" * 40,
+    ):
+        with pytest.raises(BadInput, match="There is no run"):
+            store.run(wrong)
+
+
+def test_an_ambiguous_beginning_is_refused(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = iter(["abcd1111-0000-4000-8000-000000000000", "abcd2222-0000-4000-8000-000000000000"])
+    monkeypatch.setattr("pgcore.runs.store.uuid.uuid4", lambda: next(ids))
+    store.create_run(TrainConfig())
+    second = store.create_run(TrainConfig())
+    with pytest.raises(BadInput, match="More than one run"):
+        store.run("abcd")
+    assert store.run("abcd2").id == second
+
+
+def test_listings_are_newest_first_and_filtered(store: RunStore) -> None:
+    first = store.create_run(TrainConfig(), group="g")
+    second = store.create_run(TrainConfig(task="stocks", prices="nasdaq"))
+    assert [run.id for run in store.runs()] == [second, first]
+    assert [run.id for run in store.runs(group="g")] == [first]
+    assert [run.id for run in store.runs(prices="nasdaq")] == [second]
+    assert [run.id for run in store.runs(limit=1)] == [second]
+
+
+def test_deleted_runs_are_out_of_sight_until_restored_and_gone_when_purged(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.append_records(run_id, [record(1)])
+    store.delete(run_id)
+    assert store.runs() == []
+    assert [run.id for run in store.runs(include_deleted=True)] == [run_id]
+    assert store.run(run_id).status == "stopped"
+    with pytest.raises(BadInput, match="deleted"):
+        store.resume(run_id)
+    store.restore(run_id)
+    assert [run.id for run in store.runs()] == [run_id]
+    store.purge(run_id)
+    with pytest.raises(BadInput, match="There is no run"):
+        store.records(run_id)
+
+
+def test_a_config_with_a_setting_of_another_version_can_still_be_read(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    with store._database.write() as connection:
+        connection.execute(sa.update(schema.runs).values(config='{"task": "CartPole-v1", "estimator": "ppo", "of_yore": 3}'))
+    assert store.run(run_id).config == TrainConfig()
+
+
+# ---- owners
+
+
+def everything_asked_of(view: RunStore, run_id: str) -> Iterator[object]:
+    """Every read and every command that takes a run id."""
+    yield lambda: view.run(run_id)
+    yield lambda: view.records(run_id)
+    yield lambda: view.append_records(run_id, [record(1)])
+    yield lambda: view.drop_records(run_id, 0)
+    yield lambda: view.control(run_id)
+    yield lambda: view.request(run_id, desired="stop")
+    yield lambda: view.resume(run_id)
+    yield lambda: view.heartbeat(run_id, 1.0)
+    yield lambda: view.set_status(run_id, "failed")
+    yield lambda: view.claim(run_id, this_process())
+    yield lambda: view.hand_back(run_id, this_process())
+    yield lambda: view.park(run_id)
+    yield lambda: view.reach_pause(run_id, 1)
+    yield lambda: view.save_checkpoint(run_id, 1, 1, b"")
+    yield lambda: view.checkpoint(run_id)
+    yield lambda: view.checkpoints(run_id)
+    yield lambda: view.save_policies(run_id, [Snapshot(1, 1, b"")])
+    yield lambda: view.policy_bytes(run_id)
+    yield lambda: view.policies(run_id)
+    yield lambda: view.save_evaluation(run_id, "final", {})
+    yield lambda: view.evaluation(run_id, "final")
+    yield lambda: view.evaluations(run_id)
+    yield lambda: view.add_event(run_id, "x", "y")
+    yield lambda: view.events(run_id)
+    yield lambda: view.rename(run_id, "mine now")
+    yield lambda: view.tag(run_id, [])
+    yield lambda: view.delete(run_id)
+    yield lambda: view.restore(run_id)
+    yield lambda: view.purge(run_id)
+
+
+def test_nobody_sees_or_commands_the_runs_of_others(store: RunStore) -> None:
+    anna, bert = store.as_user("anna"), store.as_user("bert")
+    run_id = anna.create_run(TrainConfig(), name="anna's", owner="bert")
+    before = store.run(run_id)
+    assert before.owner == "anna"
+    for ask in everything_asked_of(bert, run_id):
+        with pytest.raises(BadInput, match="There is no run"):
+            ask()
+    with pytest.raises(BadInput, match="There is no run"):
+        bert.run(run_id[:6])
+    assert bert.runs() == bert.runs(owner="anna") == []
+    assert store.run(run_id) == anna.run(run_id) == before
+    assert [run.id for run in anna.runs()] == [run_id]
+
+
+def test_every_method_that_takes_a_run_id_is_in_the_list_of_those_checked(store: RunStore) -> None:
+    asked = {name for ask in everything_asked_of(store, "") for name in ask.__code__.co_names}
+    takes_one = {name for name in dir(RunStore) if name[0] != "_" and "run_id" in _parameters(getattr(RunStore, name))}
+    assert takes_one <= asked
+
+
+def _parameters(member: object) -> tuple[str, ...]:
+    code = getattr(member, "__code__", None)
+    return code.co_varnames[: code.co_argcount] if code else ()
+
+
+def test_prices_are_seen_by_their_owner_only(store: RunStore) -> None:
+    anna, bert = store.as_user("anna"), store.as_user("bert")
+    digest = anna.save_prices(series("anna's tea"))
+    assert bert.price_list() == []
+    with pytest.raises(BadInput, match="There are no prices"):
+        bert.prices(digest)
+    with pytest.raises(BadInput, match="There are no prices"):
+        bert.create_run(TrainConfig(task="stocks", prices=digest))
+    assert bert.save_prices(series("my tea")) == digest
+    assert (anna.prices(digest).name, bert.prices(digest).name) == ("anna's tea", "my tea")
+
+
+# ---- prices, checkpoints, policies, results, events
+
+
+def test_prices_come_back_as_they_were_under_their_hash(store: RunStore) -> None:
+    one = series()
+    digest = store.save_prices(one)
+    assert store.save_prices(one) == digest == one.digest
+    back = resolve_prices(store, digest)
+    assert back == one
+    assert (back.name, len(back)) == ("tea", 30)
+    (listed,) = store.price_list()
+    assert (listed.digest, listed.length, listed.first, listed.last) == (digest, 30, "2020-01-01", "2020-01-30")
+    assert len(resolve_prices(store, "sp500")) > 5000
+
+
+def test_a_run_on_prices_that_are_not_there_is_refused(store: RunStore) -> None:
+    with pytest.raises(BadInput, match="There are no prices 'nonsense'"):
+        store.create_run(TrainConfig(task="stocks", prices="nonsense"))
+    assert store.runs() == []
+
+
+def test_the_last_two_checkpoints_are_kept(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    assert store.checkpoint(run_id) is None
+    for update in (1, 2, 3):
+        store.save_checkpoint(run_id, update, 10 * update, bytes([update]) * 1000)
+    assert store.checkpoints(run_id) == [(2, 20), (3, 30)]
+    assert store.checkpoint(run_id) == b"\3" * 1000
+    assert store.checkpoint(run_id, 2) == b"\2" * 1000
+    assert store.checkpoint(run_id, 1) is None
+
+
+def test_policies_can_be_thinned(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.save_policies(run_id, [Snapshot(u, 10 * u, bytes([u])) for u in range(5)])
+    store.save_policies(run_id, [Snapshot(7, 70, b"last")], keep_every=2)
+    assert store.policies(run_id) == [(0, 0), (2, 20), (4, 40), (7, 70)]
+    assert store.policy_bytes(run_id) == b"last"
+    assert store.policy_bytes(run_id, 4) == b"\4"
+
+
+def test_results_keep_numbers_that_are_none_and_numpys(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.save_evaluation(
+        run_id, "final", {"sharpe": math.nan, "mean": np.float32(0.5), "curve": np.arange(3), "won": np.bool_(True)}
+    )
+    store.save_evaluation(run_id, "other", {"a": [math.inf]})
+    result = store.evaluation(run_id, "final")
+    assert result is not None
+    assert math.isnan(result.pop("sharpe"))
+    assert result == {"mean": 0.5, "curve": [0, 1, 2], "won": True}
+    assert store.evaluation(run_id, "other") == {"a": [math.inf]}
+    assert store.evaluation(run_id, "none") is None
+    assert store.evaluations(run_id) == ["final", "other"]
+
+
+def test_events_are_told_in_order(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    for text in ("one", "two"):
+        store.add_event(run_id, "note", text)
+    assert [(event.kind, event.message) for event in store.events(run_id)] == [("note", "one"), ("note", "two")]
+
+
+def test_a_transaction_keeps_all_or_nothing(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+
+    def break_off() -> None:
+        with store.transaction() as together:
+            together.append_records(run_id, [record(1)])
+            assert len(together.records(run_id)) == 1
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        break_off()
+    assert len(store.records(run_id)) == 0
+    assert store.run(run_id).updates == 0
+
+
+# ---- life
+
+
+def test_control_is_what_was_asked_last(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    assert store.control(run_id) == Control("run", None, None)
+    store.request(run_id, desired="pause", pace=2.5)
+    store.request(run_id, pause_at=7)
+    assert store.control(run_id) == Control("pause", 2.5, 7)
+    store.request(run_id, desired="run", pace=None, pause_at=None)
+    assert store.control(run_id) == Control("run", None, None)
+    for wrong in ({"pace": 0.0}, {"pace": math.nan}, {"pause_at": 0}):
+        with pytest.raises(BadInput):
+            store.request(run_id, **wrong)
+
+
+def test_a_run_is_claimed_once(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.claim(run_id, this_process())
+    assert store.run(run_id).status == "running"
+    assert store.run(run_id).process == this_process()
+    with pytest.raises(BadInput, match="is running, not waiting"):
+        store.claim(run_id, ELSEWHERE)
+
+
+def test_of_many_claimers_at_once_one_wins(store_url: str) -> None:
+    store = RunStore(store_url)
+    run_id = store.create_run(TrainConfig())
+    start, won = threading.Barrier(8), []
+
+    def claim(pid: int) -> None:
+        own = RunStore(store_url)
+        start.wait()
+        try:
+            own.claim(run_id, dataclasses.replace(ELSEWHERE, pid=pid))
+            won.append(pid)
+        except BadInput:
+            pass
+        own.close()
+
+    _together(claim, 8)
+    assert len(won) == 1
+    assert store.run(run_id).process.pid == won[0]
+    store.close()
+
+
+def test_pools_on_one_machine_share_its_cap_and_never_a_run(store_url: str) -> None:
+    store = RunStore(store_url)
+    ids = [store.create_run(TrainConfig()) for _ in range(6)]
+    start, given = threading.Barrier(8), []
+
+    def assign(pid: int) -> None:
+        own = RunStore(store_url)
+        start.wait()
+        given.append(own.assign(dataclasses.replace(this_process(), host="here", pid=pid), cap=3))
+        own.close()
+
+    _together(assign, 8)
+    assert sorted(filter(None, given)) == sorted(ids[:3])
+    assert [run.position for run in reversed(store.runs())] == [None, None, None, 1, 2, 3]
+    store.close()
+
+
+def _together(task: object, times: int) -> None:
+    threads = [threading.Thread(target=task, args=(i,)) for i in range(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_run_handed_to_a_process_is_for_that_one_only(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    assert store.assign(ELSEWHERE, cap=1) == run_id
+    assert store.run(run_id).status == "starting"
+    with pytest.raises(BadInput):
+        store.claim(run_id, this_process())
+    store.hand_back(run_id, this_process())
+    assert store.run(run_id).status == "starting"
+    store.hand_back(run_id, ELSEWHERE)
+    assert (store.run(run_id).status, store.run(run_id).process) == ("queued", None)
+
+
+def test_stopped_and_deleted_runs_are_not_handed_out(store: RunStore) -> None:
+    stopped, deleted, waiting = (store.create_run(TrainConfig()) for _ in range(3))
+    store.request(stopped, desired="stop")
+    store.delete(deleted)
+    assert store.run(stopped).status == "stopped"
+    assert store.assign(ELSEWHERE, cap=5) == waiting
+    assert store.assign(ELSEWHERE, cap=5) is None
+
+
+def test_whoever_lost_the_run_cannot_write_to_it(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    lost = store.claim(run_id, ELSEWHERE)
+    lost.append_records(run_id, [record(1)])
+    store.set_status(run_id, "stopped")
+    store.resume(run_id)
+    store.claim(run_id, this_process())
+    before = store.run(run_id)
+    for write in (
+        lambda: lost.append_records(run_id, [record(2)]),
+        lambda: lost.drop_records(run_id, 0),
+        lambda: lost.save_checkpoint(run_id, 2, 2, b""),
+        lambda: lost.save_policies(run_id, [Snapshot(2, 2, b"")]),
+        lambda: lost.heartbeat(run_id, 1.0),
+        lambda: lost.set_status(run_id, "finished"),
+        lambda: lost.park(run_id),
+    ):
+        with pytest.raises(Superseded):
+            write()
+    assert store.run(run_id) == before
+    assert store.records(run_id).update.tolist() == [1]
+
+
+def test_a_run_whose_process_is_gone_reads_crashed(store: RunStore) -> None:
+    seen, listed = (store.create_run(TrainConfig()) for _ in range(2))
+    for run_id in (seen, listed):
+        store.claim(run_id, GONE)
+    assert store.run(seen).status == "crashed"
+    assert "gone" in store.run(seen).error
+    assert {run.status for run in store.runs()} == {"crashed"}
+    assert store.reconcile() == 0
+
+
+def test_a_process_id_that_was_given_out_again_is_not_taken_for_the_trainer(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.claim(run_id, dataclasses.replace(this_process(), started=this_process().started - 3600))
+    assert store.run(run_id).status == "crashed"
+
+
+def test_a_living_trainer_is_never_called_crashed_however_silent(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.claim(run_id, this_process()).heartbeat(run_id, -3600.0)
+    assert store.run(run_id).status == "running"
+
+
+def test_a_trainer_on_another_machine_is_stale_only_once_its_promise_is_broken(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    mine = store.claim(run_id, ELSEWHERE)
+    mine.heartbeat(run_id, 60.0)
+    assert store.run(run_id).status == "running"
+    mine.heartbeat(run_id, -3600.0)
+    assert store.run(run_id).status == "stale"
+    mine.heartbeat(run_id, 60.0)
+    assert store.run(run_id).status == "running"
+
+
+def test_a_trainer_of_an_earlier_boot_of_this_machine_is_gone(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.claim(run_id, Process(socket.gethostname(), "an earlier boot", 1, 0.0)).heartbeat(run_id, -3600.0)
+    assert store.run(run_id).status == ("crashed" if Path("/proc/sys/kernel/random/boot_id").exists() else "stale")
+
+
+def test_a_run_that_ended_meanwhile_is_not_overwritten(store: RunStore) -> None:
+    """The trainer finished and left between a reader's look at the row and at the process."""
+    run_id = store.create_run(TrainConfig())
+    mine = store.claim(run_id, GONE)
+    with store._database.read() as connection:
+        seen = connection.execute(sa.select(schema.runs)).one()
+    mine.set_status(run_id, "finished", solved=True)
+    with store._database.write() as connection:
+        assert life.settle(connection, seen) is False
+    assert (store.run(run_id).status, store.run(run_id).solved) == ("finished", True)
+
+
+@pytest.mark.parametrize("status", ["stopped", "failed", "crashed"])
+def test_what_ended_early_can_be_resumed(store: RunStore, status: str) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.claim(run_id, this_process()).set_status(run_id, status, error="because")
+    assert store.run(run_id).ended is not None
+    store.resume(run_id)
+    run = store.run(run_id)
+    assert (run.status, run.error, run.ended, run.position, run.desired) == ("queued", "", None, 1, "run")
+
+
+def test_what_is_finished_is_not_resumed(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.claim(run_id, this_process()).set_status(run_id, "finished")
+    with pytest.raises(BadInput, match="larger step budget"):
+        store.resume(run_id)
+
+
+def test_resume_lets_a_paused_run_go_on_and_queues_one_without_a_process(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    mine = store.claim(run_id, this_process())
+    store.request(run_id, desired="pause")
+    mine.heartbeat(run_id, 60.0, status="paused")
+    with pytest.raises(BadInput, match="stop it there first"):
+        store.resume(run_id, this_process())
+    store.resume(run_id)
+    assert (store.run(run_id).status, store.control(run_id).desired) == ("paused", "run")
+    store.request(run_id, desired="pause")
+    mine.park(run_id)
+    assert (store.run(run_id).status, store.run(run_id).process) == ("paused", None)
+    store.request(run_id, desired="run")
+    assert store.run(run_id).status == "queued"
+
+
+def test_an_attended_run_is_not_purged(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.claim(run_id, this_process())
+    with pytest.raises(BadInput, match="stop it before"):
+        store.purge(run_id)
+
+
+# ---- opening
+
+
+def test_two_openers_at_once_make_one_store(store_url: str) -> None:
+    start, opened = threading.Barrier(6), []
+
+    def open_and_write(_: int) -> None:
+        start.wait()
+        own = RunStore(store_url)
+        opened.append(own.create_run(TrainConfig()))
+        own.close()
+
+    _together(open_and_write, 6)
+    store = RunStore(store_url)
+    assert {run.id for run in store.runs()} == set(opened)
+    assert len(opened) == 6
+    store.close()
+
+
+def test_an_older_store_is_brought_forward_once(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = RunStore(store_url)
+    run_id = old.create_run(TrainConfig())
+    old.close()
+
+    def add_notes(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN notes TEXT NOT NULL DEFAULT 'none'")
+
+    monkeypatch.setattr(schema, "STEPS", [add_notes])
+    start = threading.Barrier(4)
+
+    def open_it(_: int) -> None:
+        start.wait()
+        RunStore(store_url).close()
+
+    _together(open_it, 4)
+    store = RunStore(store_url)
+    with store._database.read() as connection:
+        assert connection.exec_driver_sql("SELECT id, notes FROM runs").all() == [(run_id, "none")]
+        assert connection.scalar(sa.select(schema.store_version.c.version)) == 2
+    store.close()
+
+
+def test_a_newer_store_is_refused_and_left_alone(store_url: str) -> None:
+    store = RunStore(store_url)
+    with store._database.write() as connection:
+        connection.execute(sa.update(schema.store_version).values(version=99))
+    with pytest.raises(BadInput, match="newer version of this program"):
+        RunStore(store_url)
+    with store._database.read() as connection:
+        assert connection.scalar(sa.select(schema.store_version.c.version)) == 99
+    store.close()
+
+
+def test_the_data_directory_is_pglab_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("PGLAB_DATABASE_URL", raising=False)
+    monkeypatch.setenv("PGLAB_HOME", str(tmp_path / "new" / "home"))
+    assert data_directory() == tmp_path / "new" / "home"
+    store = RunStore()
+    store.create_run(TrainConfig())
+    assert (tmp_path / "new" / "home" / "runs.sqlite").exists()
+    again = RunStore(store.url)
+    assert len(again.runs()) == 1
+    monkeypatch.delenv("PGLAB_HOME")
+    assert data_directory().is_absolute()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://x@y/z", "sqlite://", "sqlite:///:memory:"])
+def test_a_url_of_no_database_is_refused(url: str) -> None:
+    with pytest.raises(BadInput):
+        RunStore(url)
+
+
+# ---- when the database fails
+
+
+def test_a_locked_store_says_so_and_works_again(tmp_path: Path) -> None:
+    store = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}", patience_s=0.05)
+    run_id = store.create_run(TrainConfig())
+    other = sqlite3.connect(tmp_path / "runs.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match=r"is busy: another program has held it for 0\.05 s"):
+        store.rename(run_id, "x")
+    assert store.run(run_id).name == ""
+    other.execute("ROLLBACK")
+    store.rename(run_id, "x")
+    assert store.run(run_id).name == "x"
+
+
+@pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
+def test_a_lock_in_postgresql_says_so(store_url: str) -> None:
+    store = RunStore(store_url, patience_s=0.05)
+    run_id = store.create_run(TrainConfig())
+    with store._database.write() as connection:
+        connection.execute(sa.update(schema.runs).values(name="held"))
+        with pytest.raises(StoreError, match="is busy"):
+            store.rename(run_id, "x")
+    store.close()
+
+
+def test_a_full_disk_is_named_and_corrupts_nothing(tmp_path: Path) -> None:
+    store = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    run_id = store.create_run(TrainConfig())
+    store.append_records(run_id, [record(1)])
+
+    def limit(connection: sqlite3.Connection, pages: int) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    sa.event.listen(store._database.engine, "checkout", lambda connection, *_: limit(connection, 60))
+    with pytest.raises(StoreError, match=r"The disk is full: nothing was saved to .*; free some space"):
+        store.append_records(run_id, [record(u, episode_returns=(1.0,) * 1000) for u in range(2, 200)])
+    assert store.records(run_id).update.tolist() == [1]
+    sa.event.listen(store._database.engine, "checkout", lambda connection, *_: limit(connection, 100_000))
+    store.append_records(run_id, [record(2)])
+    assert store.records(run_id).update.tolist() == [1, 2]
+    with store._database.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+
+
+def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "runs.sqlite").write_bytes(b"holiday pictures " * 1000)
+    with pytest.raises(StoreError, match="is damaged or no run store"):
+        RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    assert (tmp_path / "runs.sqlite").read_bytes().startswith(b"holiday")
+
+
+def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot be made .*PGLAB_HOME"):
+        RunStore(f"sqlite:///{tmp_path / 'file' / 'runs.sqlite'}")
+
+
+@contextlib.contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Root is bound by no permissions: be nobody for a while."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_read_only_directory_is_named(is_there: bool) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        url = f"sqlite:///{directory / 'runs.sqlite'}"
+        if is_there:
+            store = RunStore(url)
+            store.create_run(TrainConfig())
+            store.close()
+            (directory / "runs.sqlite").chmod(0o444)
+        directory.chmod(0o555)
+        with pytest.raises(StoreError, match=r"make (it|its directory) writable, or choose .* by PGLAB_HOME"), ordinary_user():
+            RunStore(url).create_run(TrainConfig())
+        directory.chmod(0o755)
+        if is_there:
+            (directory / "runs.sqlite").chmod(0o644)
+            assert len(RunStore(url).runs()) == 1
+
+
+def test_a_database_that_is_not_there_is_named() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"postgresql://nobody:secret@127.0.0.1:{free.getsockname()[1]}/none"
+    with pytest.raises(StoreError, match="cannot be reached: start it") as error:
+        RunStore(url)
+    assert "secret" not in str(error.value)

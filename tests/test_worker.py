@@ -1,0 +1,460 @@
+"""Training a run: all it yields reaches the store, it does as asked, and no kill and no failing store changes the result."""
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pgcore.config import TrainConfig
+from pgcore.errors import BadInput
+from pgcore.runs import attempt as attempt_module
+from pgcore.runs import journal as journal_module
+from pgcore.runs.attempt import Attempt, policy_stride
+from pgcore.runs.data import Superseded
+from pgcore.runs.database import StoreError
+from pgcore.runs.journal import Journal
+from pgcore.runs.process import Process, this_process
+from pgcore.runs.run import Run
+from pgcore.runs.store import RunStore
+from pgcore.runs.worker import train_run
+from pgcore.trainer import Trainer
+from tests.walker import Walker, alike, updates
+
+ROOT = Path(__file__).parents[1]
+PATIENCE_S = 60.0
+
+
+def judge(config: TrainConfig, policy: Any, prices: object) -> dict[str, Any]:
+    return {"of": policy.to_bytes().decode()}
+
+
+def walk(store: RunStore, run_id: str, seconds: float = 0.0, **options: Any) -> Run:
+    make = options.pop("make_trainer", lambda config, prices: Walker(config, prices, seconds))
+    return train_run(store, run_id, make_trainer=make, judge=options.pop("judge", judge), **options)
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < give_up_at, "did not happen"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def in_background() -> Iterator[Callable[..., threading.Thread]]:
+    threads: list[threading.Thread] = []
+
+    def start(*args: Any, **options: Any) -> threading.Thread:
+        threads.append(threading.Thread(target=walk, args=args, kwargs=options))
+        threads[-1].start()
+        return threads[-1]
+
+    yield start
+    for thread in threads:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+
+
+# ---- to the end
+
+
+def test_all_that_is_trained_is_in_the_store(store: RunStore) -> None:
+    config = updates(100)
+    seen: list[Any] = []
+    run = walk(store, store.create_run(config), on_record=seen.append)
+    alone = Walker(config)
+    records = list(alone)
+    assert store.records(run.id).rows() == seen == records
+    assert (run.status, run.solved, run.updates, run.env_steps, run.error) == ("finished", True, 100, 10_000, "")
+    assert store.policy_bytes(run.id) == alone.to_bytes()
+    assert store.checkpoint(run.id) == alone.state()
+    assert store.evaluation(run.id, "final") == {"of": alone.to_bytes().decode()}
+    (event,) = store.events(run.id)
+    assert event.kind == "attempt"
+    assert "torch" in event.message
+
+
+def test_the_first_record_is_there_at_once(store: RunStore) -> None:
+    there: list[int] = []
+    run_id = store.create_run(updates(2))
+    walk(store, run_id, on_record=lambda record: there.append(len(store.records(run_id))))
+    assert there == [0, 1]
+
+
+def test_policies_are_kept_evenly_from_the_first_to_the_last(store: RunStore) -> None:
+    run = walk(store, store.create_run(updates(501)))
+    kept = [update for update, _ in store.policies(run.id)]
+    assert kept == [*range(0, 497, 8), 501]
+
+
+@pytest.mark.parametrize("size", [1, 1000, 2_000_000, 10**9])
+def test_policies_kept_are_bounded_in_number_and_size(size: int) -> None:
+    for update in (1, 64, 65, 1000, 999_999):
+        kept = update // policy_stride(update, size)
+        assert kept <= 64
+        assert kept <= 2 or kept * size <= 32_000_000
+
+
+def test_a_failed_evaluation_is_told_and_spoils_nothing(store: RunStore) -> None:
+    def broken(*_: object) -> dict[str, Any]:
+        raise ZeroDivisionError("of all things")
+
+    run = walk(store, store.create_run(updates(3)), judge=broken)
+    assert run.status == "finished"
+    assert store.evaluation(run.id, "final") is None
+    assert "of all things" in store.events(run.id)[-1].message
+
+
+def test_a_reader_that_leaves_does_not_stop_the_training(store: RunStore) -> None:
+    def leave(_: object) -> None:
+        raise BrokenPipeError
+
+    run = walk(store, store.create_run(updates(3)), on_record=leave)
+    assert (run.status, run.updates) == ("finished", 3)
+
+
+def test_a_run_that_is_not_waiting_is_refused(store: RunStore) -> None:
+    run = walk(store, store.create_run(updates(3)))
+    with pytest.raises(BadInput, match="is finished, not waiting"):
+        walk(store, run.id)
+
+
+def test_a_run_made_for_this_process_is_trained_by_it(store: RunStore) -> None:
+    run_id = store.create_run(updates(3), process=this_process())
+    assert store.run(run_id).status == "starting"
+    assert walk(store, run_id).status == "finished"
+
+
+# ---- when the trainer fails
+
+
+def test_divergence_keeps_its_message_and_the_last_good_policy(store: RunStore) -> None:
+    error = BadInput("Update 6: the gradient is not finite.")
+    run = walk(store, store.create_run(updates(9)), make_trainer=lambda config, prices: Walker(config, fails=error))
+    assert (run.status, run.error, run.updates) == ("failed", "Update 6: the gradient is not finite.", 5)
+    assert len(store.records(run.id)) == 5
+    assert store.policy_bytes(run.id).startswith(b"5 ")
+    assert store.evaluations(run.id) == []
+
+
+def test_any_other_error_keeps_its_traceback(store: RunStore) -> None:
+    run = walk(store, store.create_run(updates(9)), make_trainer=lambda config, prices: Walker(config, fails=KeyError("lost")))
+    assert (run.status, run.updates) == ("failed", 5)
+    assert "Traceback" in run.error
+    assert "walker.py" in run.error
+    assert "lost" in run.error
+
+
+def test_a_trainer_that_cannot_be_made_fails_the_run(store: RunStore) -> None:
+    def refuse(*_: object) -> Any:
+        raise BadInput("A window of 20 needs more than 20 prices.")
+
+    run = walk(store, store.create_run(updates(9)), make_trainer=refuse)
+    assert (run.status, run.error) == ("failed", "A window of 20 needs more than 20 prices.")
+
+
+# ---- doing as asked
+
+
+def test_pause_step_and_go_on(store: RunStore, in_background: Callable[..., threading.Thread]) -> None:
+    config = updates(60)
+    run_id = store.create_run(config)
+    store.request(run_id, pause_at=1)
+    thread = in_background(store, run_id)
+    for update in (1, 2, 3):
+        eventually(lambda: store.run(run_id).status == "paused" and store.control(run_id).pause_at is None)
+        assert store.records(run_id).update.tolist() == list(range(1, update + 1))
+        assert store.control(run_id).desired == "pause"
+        assert store.checkpoints(run_id)[-1] == (update, 100 * update)
+        store.request(run_id, desired="run", pause_at=update + 1)
+        eventually(lambda update=update: store.run(run_id).updates > update)
+    eventually(lambda: store.run(run_id).status == "paused" and store.control(run_id).pause_at is None)
+    store.request(run_id, desired="run")
+    thread.join(PATIENCE_S)
+    assert store.run(run_id).status == "finished"
+    assert store.records(run_id).rows() == list(Walker(config))
+
+
+def test_stop_ends_with_a_checkpoint_and_an_evaluation_and_can_be_resumed(
+    store: RunStore, in_background: Callable[..., threading.Thread]
+) -> None:
+    config = updates(300)
+    run_id = store.create_run(config)
+    thread = in_background(store, run_id, seconds=0.01)
+    eventually(lambda: store.run(run_id).updates > 0)
+    store.request(run_id, desired="stop")
+    thread.join(PATIENCE_S)
+    stopped = store.run(run_id)
+    assert stopped.status == "stopped"
+    assert 0 < stopped.updates < 300
+    assert store.checkpoints(run_id)[-1] == (stopped.updates, stopped.env_steps)
+    assert store.evaluation(run_id, "final") == {"of": store.policy_bytes(run_id).decode()}
+    store.resume(run_id)
+    assert walk(store, run_id).status == "finished"
+    assert store.records(run_id).rows() == list(Walker(config))
+
+
+def test_a_run_asked_to_stop_before_its_first_update_trains_nothing(store: RunStore) -> None:
+    run_id = store.create_run(updates(9), process=this_process())
+    store.request(run_id, desired="stop")
+    run = walk(store, run_id)
+    assert (run.status, run.updates, store.evaluations(run_id)) == ("stopped", 0, [])
+
+
+def test_a_pace_is_held_until_it_is_lifted(store: RunStore, in_background: Callable[..., threading.Thread]) -> None:
+    run_id = store.create_run(updates(20))
+    store.request(run_id, pace=0.001)
+    thread = in_background(store, run_id)
+    eventually(lambda: store.run(run_id).heartbeat is not None and store.run(run_id).status == "running")
+    store.request(run_id, pace=None)
+    thread.join(PATIENCE_S)
+    assert store.run(run_id).updates == 20
+
+
+def test_a_pace_makes_the_trainer_wait_between_updates(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    """On a clock of its own: 20 updates at 4 a second take five seconds."""
+    clock = SimpleNamespace(now=100.0)
+    fake = SimpleNamespace(monotonic=lambda: clock.now, sleep=lambda s: setattr(clock, "now", clock.now + s))
+    monkeypatch.setattr(attempt_module, "time", fake)
+    run_id = store.create_run(updates(20))
+    store.request(run_id, pace=4.0)
+    walk(store, run_id)
+    assert clock.now == pytest.approx(105.0, abs=0.3)
+
+
+def test_a_long_pause_gives_the_process_up_and_loses_nothing(store: RunStore) -> None:
+    config = updates(40)
+    run_id = store.create_run(config)
+    store.request(run_id, pause_at=10)
+    parked = walk(store, run_id, park_after_s=0.0)
+    assert (parked.status, parked.updates, parked.process) == ("paused", 10, None)
+    store.request(run_id, desired="run")
+    assert walk(store, run_id).status == "finished"
+    assert store.records(run_id).rows() == list(Walker(config))
+
+
+def test_a_trainer_that_lost_its_run_ends_and_leaves_it_alone(store: RunStore) -> None:
+    run_id = store.create_run(updates(10_000))
+    taken: list[Run] = []
+
+    def take_over(record: Any) -> None:
+        if record.update == 3:
+            store.set_status(run_id, "crashed")
+            store.resume(run_id)
+            store.claim(run_id, Process("elsewhere", "", 1, 0.0))
+            taken.append(store.run(run_id))
+
+    with pytest.raises(Superseded):
+        walk(store, run_id, seconds=0.001, on_record=take_over)
+    assert store.run(run_id) == taken[0]
+
+
+# ---- when the store fails
+
+
+def test_a_locked_store_costs_retries_and_no_record(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'runs.sqlite'}"
+    store, hasty = RunStore(url), RunStore(url, patience_s=0.01)
+    config = updates(200)
+    run_id = store.create_run(config)
+    other = sqlite3.connect(tmp_path / "runs.sqlite", isolation_level=None, check_same_thread=False)
+    reached: list[int] = []
+
+    def lock_for_a_while(record: Any) -> None:
+        reached.append(record.update)
+        if record.update == 5:
+            other.execute("BEGIN IMMEDIATE")
+        if record.update == 150:
+            assert store.run(run_id).updates < 150
+            other.execute("ROLLBACK")
+
+    run = walk(hasty, run_id, seconds=0.005, on_record=lock_for_a_while)
+    assert reached == list(range(1, 201))
+    assert run.status == "finished"
+    assert run.store_retries >= 1
+    assert store.records(run_id).rows() == list(Walker(config))
+
+
+def test_a_store_that_is_away_at_the_end_is_waited_for(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = store.create_run(updates(5))
+    real, left = RunStore.transaction, [3]
+
+    def transaction(self: RunStore, durable: bool = False) -> Any:
+        if left[0]:
+            left[0] -= 1
+            raise StoreError("The disk is full.")
+        return real(self, durable)
+
+    monkeypatch.setattr(RunStore, "transaction", transaction)
+    run = walk(store, run_id)
+    assert (run.status, run.updates, run.store_retries) == ("finished", 5, 3)
+
+
+def test_a_store_that_stays_away_is_given_up_in_the_end(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "LAST_PATIENCE_S", -1.0)
+    journal = Journal(store, store.create_run(updates(5)))
+
+    def away() -> None:
+        raise StoreError("The disk is full.")
+
+    with pytest.raises(StoreError, match="disk is full"):
+        journal.insist(away)
+
+
+def test_too_many_records_waiting_hold_the_training_up(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempt_module, "RECORDS_WAITING", 7)
+    monkeypatch.setattr(journal_module, "SYNC_EVERY_S", 3600.0)
+    run_id = store.create_run(updates(20))
+    journal = Journal(store, run_id)
+    journal.claim()
+    attempt = Attempt(journal, Walker(updates(20)), lambda: len(journal.records) > 7, None, 60.0)
+    assert attempt.train() == "stopped"
+    assert journal.update == 9  # the first went out at once, then eight waited
+
+
+# ---- killed
+
+
+def test_at_most_five_seconds_of_work_are_not_in_a_checkpoint(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(attempt_module, "time", SimpleNamespace(monotonic=lambda: clock.now, sleep=time.sleep))
+    for seconds in (0.3, 1.7, 4.9):
+        journal = Journal(store, store.create_run(updates(40)))
+        journal.claim()
+        lost: list[float] = []
+        started = clock.now
+
+        def pass_time(
+            _: object, journal: Journal = journal, seconds: float = seconds, lost: list[float] = lost, started: float = started
+        ) -> None:
+            clock.now += seconds
+            done = [update * seconds for update, _ in store.checkpoints(journal.run_id)]
+            lost.append(clock.now - started - max(done, default=0.0))
+
+        Attempt(journal, Walker(updates(40)), lambda: False, pass_time, 60.0).train()
+        assert len(lost) == 40
+        assert max(lost) <= 5.0
+
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["pgcore.runs.worker", "tests.walker"])
+REAL = {
+    "CartPole, ppo": TrainConfig(num_envs=8, rollout_steps=16, max_steps=8000, stop_when_solved=False),
+    "CartPole, reinforce": TrainConfig(
+        estimator="reinforce", policy="linear", num_envs=4, max_steps=12000, stop_when_solved=False
+    ),
+    "stocks, reward-to-go": TrainConfig(task="stocks", estimator="reward-to-go", num_envs=4, episode_rows=30, max_steps=9000),
+}
+
+
+def train_in_child(url: str, run_id: str, is_real: bool) -> None:
+    attempt_module.CHECKPOINT_EVERY_S = 0.02
+    store = RunStore(url)
+    if is_real:
+        train_run(store, run_id)
+    else:
+        walk(store, run_id, seconds=0.002)
+
+
+def trained_through_kills(
+    store: RunStore, run_id: str, kill_after: list[int], is_real: bool, number: int = signal.SIGKILL
+) -> None:
+    """Train in processes that are killed once so many updates are in the store, each time resumed, and then to the end."""
+    for update in kill_after:
+        process = CONTEXT.Process(target=train_in_child, args=(store.url, run_id, is_real))
+        process.start()
+        eventually(lambda update=update: store.run(run_id).updates >= update or store.run(run_id).is_over)
+        os.kill(process.pid, number)
+        process.join(PATIENCE_S)
+        run = store.run(run_id)
+        if run.status == "finished":
+            return
+        assert run.status == ("crashed" if number == signal.SIGKILL else "stopped")
+        store.resume(run_id)
+    process = CONTEXT.Process(target=train_in_child, args=(store.url, run_id, is_real))
+    process.start()
+    process.join(PATIENCE_S)
+
+
+def test_killed_again_and_again_a_run_ends_as_if_nothing_had_been(store: RunStore) -> None:
+    config = updates(400)
+    run_id = store.create_run(config)
+    trained_through_kills(store, run_id, [1, 30, 100, 200, 300], is_real=False)
+    alone = Walker(config)
+    assert store.run(run_id).status == "finished"
+    assert store.records(run_id).rows() == list(alone)
+    assert store.policy_bytes(run_id) == alone.to_bytes()
+
+
+def test_told_to_end_by_a_signal_a_run_stops_in_order_and_can_go_on(store: RunStore) -> None:
+    config = updates(400)
+    run_id = store.create_run(config)
+    trained_through_kills(store, run_id, [50], is_real=False, number=signal.SIGTERM)
+    assert store.run(run_id).status == "finished"
+    assert store.records(run_id).rows() == list(Walker(config))
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_killed_and_resumed_run_is_bit_identical(tmp_path: Path, name: str) -> None:
+    store = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    run_id = store.create_run(REAL[name])
+    trained_through_kills(store, run_id, [3, 12, 25], is_real=True)
+    whole = train_run(store, store.create_run(REAL[name]))
+    assert store.run(run_id).status == whole.status == "finished"
+    assert len(store.events(run_id)) > 1
+    assert _same_but_for_time(store, run_id, whole.id)
+    assert store.policy_bytes(run_id) == store.policy_bytes(whole.id)
+    assert store.evaluation(run_id, "final") == store.evaluation(whole.id, "final")
+
+
+def _same_but_for_time(store: RunStore, one: str, other: str) -> bool:
+    return repr(alike(store.records(one).rows())) == repr(alike(store.records(other).rows()))
+
+
+# ---- the process
+
+
+def start_worker(url: str) -> subprocess.Popen[str]:
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "pgcore.runs.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PGLAB_DATABASE_URL": url},
+        start_new_session=True,
+    )
+    assert worker.stdout.readline() == "ready\n"
+    return worker
+
+
+def test_a_worker_trains_the_run_it_is_given_though_nobody_listens_any_more(tmp_path: Path) -> None:
+    store = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    run_id = store.create_run(TrainConfig(max_steps=5000, num_envs=8))
+    worker = start_worker(store.url)
+    worker.stdin.write(f"{run_id}\n")
+    worker.stdin.close()
+    worker.stdout.close()
+    worker.stderr.close()
+    assert worker.wait(PATIENCE_S) == 0
+    run = store.run(run_id)
+    assert (run.status, run.process.pid) == ("finished", worker.pid)
+    assert store.records(run_id).rows()[-1].env_steps == run.env_steps
+    assert alike(store.records(run_id).rows())[0].update == alike(list(Trainer(run.config)))[0].update == 1
+
+
+def test_a_worker_whose_server_goes_away_ends_quietly(tmp_path: Path) -> None:
+    worker = start_worker(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    _, errors = worker.communicate(timeout=PATIENCE_S)
+    assert (worker.returncode, errors) == (0, "")
