@@ -11,7 +11,7 @@ PAGE = "cartpole"
 
 
 def show_result(run: Run) -> None:
-    result = store().evaluation(run.id, "episodes")
+    result = store().evaluation(run.id, "final")
     if result is None:
         return
     greedy, sampled = result["greedy"], result["sampled"]
@@ -25,7 +25,14 @@ def show_result(run: Run) -> None:
 
 with st.sidebar:
     config = knobs(PAGE, "CartPole-v1")
-    window = st.slider("Moving-average window (episodes)", 1, 500, 50, key=f"{PAGE}.chart_window", persist_state="session",
-                       help="How many episodes the line in the chart averages.")  # fmt: skip
+    window = st.slider(
+        "Moving-average window (episodes)",
+        1,
+        500,
+        50,
+        key=f"{PAGE}.chart_window",
+        persist_state="session",
+        help="How many episodes the line in the chart averages.",
+    )
 complaints(PAGE)
 run_panel(PAGE, config, window, show_result)

@@ -1,8 +1,10 @@
 """The frame of every page: title, icon, menu."""
 
+from pathlib import Path
+
 import streamlit as st
 
-st.set_page_config(page_title="Policy Gradient Lab", page_icon=":material/insights:", layout="wide")
+st.set_page_config(page_title="Policy Gradient Lab", page_icon=str(Path(__file__).parent / "ui" / "icon.png"), layout="wide")
 
 page = st.navigation(
     {
@@ -18,7 +20,7 @@ page = st.navigation(
                 "stocks.py",
                 title="Stocks",
                 icon=":material/candlestick_chart:",
-                help="Train an agent to buy, sell or hold on a price history, then see what it would have earned where it never trained.",
+                help="Train an agent to buy, sell or hold on prices, then see what it would have earned where it never trained.",
             ),
         ]
     },

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from pages.ui.backtest import show_backtest
 from pages.ui.controls import complaints, knobs
 from pages.ui.live import run_panel
 from pages.ui.prices import price_picker
@@ -14,7 +15,7 @@ PAGE = "stocks"
 
 
 def show_result(run: Run) -> None:
-    pass
+    show_backtest(PAGE, run)
 
 
 with st.sidebar:

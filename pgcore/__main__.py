@@ -5,7 +5,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     for setting in SETTINGS.values():
         note = "" if setting.default is None else f" Default: {_spelled_default(setting.name)}."
         train.add_argument(setting.flag, metavar="VALUE", help=f"{setting.help}{note}".replace("%", "%%"))
-    train.add_argument("--seeds", type=int, default=1, metavar="N", help="Train N runs that differ in their seed, on all cores.")
+    train.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="Train N runs that differ in their seed, on all cores."
+    )
     train.add_argument("--name", default="", help="A name for the run.")
     train.add_argument("--json", action="store_true", help="Print one JSON object a line.")
 
@@ -93,7 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     prices.add_argument("--json", action="store_true", help="Print the report as one JSON object.")
     for sub in (train, prices):
         for name, flag in CHOICE_FLAGS.items():
-            sub.add_argument(flag, dest=f"choice_{name}", metavar="VALUE", help=f"In the file of prices: {name.replace('_', ' ')}.")
+            sub.add_argument(
+                flag, dest=f"choice_{name}", metavar="VALUE", help=f"In the file of prices: {name.replace('_', ' ')}."
+            )
     return parser
 
 
@@ -117,25 +121,35 @@ def _train(asked: argparse.Namespace) -> int:
         if config.task != "stocks":
             raise BadInput(f"--prices goes with --task stocks, not with {config.task}: leave it out or change the task.")
         config = config.replace(prices=_price_key(store, file, asked))
+    _check_can_train(store, config)
     if asked.seeds > 1:
         return _train_seeds(store, config, asked)
     from pgcore.runs.process import this_process
     from pgcore.runs.worker import train_run
 
     run_id = store.create_run(config, name=asked.name, process=this_process())
-    return _told(train_run(store, run_id, _teller(run_id, asked.json)), asked.json)
+    return _told(store, train_run(store, run_id, _teller(run_id, asked.json)), asked.json)
+
+
+def _check_can_train(store: RunStore, config: TrainConfig) -> None:
+    """Refuse here what the trainer would refuse, before there is a run of it."""
+    from pgcore.runs.store import resolve_prices
+    from pgcore.tasks import make_environment
+
+    prices = resolve_prices(store, config.prices) if config.task == "stocks" else None
+    make_environment(config, prices, num_envs=1).close()
 
 
 def _train_seeds(store: RunStore, config: TrainConfig, asked: argparse.Namespace) -> int:
     from pgcore.runs.group import train_group
 
     configs = [config.replace(seed=config.seed + i) for i in range(asked.seeds)]
-    tell = {}
+    tellers: dict[str, Callable[[UpdateRecord], None]] = {}
 
     def on_record(run_id: str, record: UpdateRecord) -> None:
-        tell.setdefault(run_id, _teller(run_id, asked.json))(record)
+        tellers.setdefault(run_id, _teller(run_id, asked.json))(record)
 
-    return max(_told(run, asked.json) for run in train_group(store, configs, name=asked.name, on_record=on_record))
+    return max(_told(store, run, asked.json) for run in train_group(store, configs, name=asked.name, on_record=on_record))
 
 
 def _resume(asked: argparse.Namespace) -> int:
@@ -145,7 +159,7 @@ def _resume(asked: argparse.Namespace) -> int:
     store = RunStore()
     run = store.run(asked.run)
     store.resume(run.id, process=this_process())
-    return _told(train_run(store, run.id, _teller(run.id, asked.json)), asked.json)
+    return _told(store, train_run(store, run.id, _teller(run.id, asked.json)), asked.json)
 
 
 def _evaluate(asked: argparse.Namespace) -> None:
@@ -163,7 +177,7 @@ def _evaluate(asked: argparse.Namespace) -> None:
         raise BadInput(f"Run {run.id} has no policy yet: it is {run.status}. Wait for its first update, or resume it.")
     prices = resolve_prices(store, run.prices) if run.prices else None
     result = evaluate(run.config, policy_from_bytes(state), prices, asked.episodes)
-    store.save_evaluation(run.id, result["kind"], result)
+    store.save_evaluation(run.id, "final", result)
     if result["kind"] != "backtest":
         _say({"run": run.id, **result}, asked.json, _episodes_in_words(result))
         return
@@ -187,8 +201,8 @@ def _runs(asked: argparse.Namespace) -> None:
             "return_mean": run.return_mean,
             "solved": run.solved,
         }
-        words = f"{run.id}  {run.status:9} {run.task:16} {run.estimator:16} {run.env_steps:>12,} steps  {run.created:%Y-%m-%d %H:%M}"
-        _say(row, asked.json, f"{words}  {run.name}".rstrip())
+        words = f"{run.id}  {run.status:9} {run.task:16} {run.estimator:16} {run.env_steps:>12,} steps"
+        _say(row, asked.json, f"{words}  {run.created:%Y-%m-%d %H:%M}  {run.name}".rstrip())
 
 
 def _export(asked: argparse.Namespace) -> None:
@@ -244,7 +258,7 @@ def _import_file(path: str, asked: argparse.Namespace) -> Imported:
     return import_prices(data, Path(path).name, Choices(**chosen))
 
 
-def _teller(run_id: str, as_json: bool) -> Any:
+def _teller(run_id: str, as_json: bool) -> Callable[[UpdateRecord], None]:
     def tell(record: UpdateRecord) -> None:
         row = {"run": run_id, **{field.name: getattr(record, field.name) for field in fields(record)}}
         words = (
@@ -256,15 +270,16 @@ def _teller(run_id: str, as_json: bool) -> Any:
     return tell
 
 
-def _told(run: Run, as_json: bool) -> int:
-    """The last row of a run; the exit code it stands for."""
+def _told(store: RunStore, run: Run, as_json: bool) -> int:
+    """Print the last row of a run; the exit code it stands for."""
+    last = store.records(run.id, after=run.updates - 1)
     row = {
         "event": "end",
         "run": run.id,
         "status": run.status,
         "solved": run.solved,
         "env_steps": run.env_steps,
-        "wall_s": wall_s,
+        "wall_s": float(last.wall_s[-1]) if len(last) else 0.0,
     }
     _say(row, as_json, f"{run.id} {run.status}{', solved' if run.solved else ''} after {run.env_steps:,} steps")
     if run.error:
@@ -296,8 +311,6 @@ def _part_in_words(part: dict[str, Any]) -> str:
     hold = part["buy_and_hold"]["total_return"]
     shares = ", ".join(f"{action} {share:.0%}" for action, share in part["actions"].items())
     return f"{part['part']:10} {part['total_return']:+.1%} (buy-and-hold {hold:+.1%}), {part['trades']} trades, {shares}"
-
-
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Data in, plotly figure out. Colours of actions are the same everywhere and told apart by colour-blind eyes too."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -152,15 +152,147 @@ def price_chart(prices: "PriceSeries", window: int, borders: Mapping[str, tuple[
         name=f"mean of {window} before",
         line={"color": ORANGE, "width": 1.5},
     )
-    for (name, (first, last)), opacity in zip(borders.items(), (0.05, 0.12, 0.2), strict=False):
-        figure.add_vrect(
-            x0=str(prices.dates[first]),
-            x1=str(prices.dates[last]),
-            fillcolor=GREY,
-            opacity=opacity,
-            line_width=0,
-            annotation={"text": name, "font": {"size": 12}},
-            annotation_position="top left",
-        )
+    for i, (name, (first, last)) in enumerate(borders.items()):
+        _shade(figure, name, str(prices.dates[first]), str(prices.dates[last]), i)
     figure.update_layout(height=height, hovermode="x unified")
     return _framed(figure, prices.name, "", "price")
+
+
+STRATEGIES: Mapping[str, tuple[str, str]] = {
+    "agent": ("agent", BLUE),
+    "buy_and_hold": ("buy-and-hold", ORANGE),
+    "moving_average_rule": ("moving-average rule", PURPLE),
+    "cash": ("cash", GREY),
+}
+
+
+def equity_chart(curves: Mapping[str, Mapping[str, Any]]) -> go.Figure:
+    """Equity of the agent and of what it is compared with, from 1 at the start of each part, and its drawdown below.
+
+    `curves` as evaluate_parts gives them, by part. The band holds the middle 90 % of random policies that trade as much.
+    """
+    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.72, 0.28], vertical_spacing=0.06)
+    for i, (part, curve) in enumerate(curves.items()):
+        rows = thin(len(curve["dates"]))
+        dates = np.array(curve["dates"], dtype="datetime64[s]")[rows]
+        low, *_, high = (np.array(level)[rows] for level in curve["random"].values())
+        figure.add_scatter(
+            x=np.concatenate([dates, dates[::-1]]),
+            y=np.concatenate([low, high[::-1]]),
+            fill="toself",
+            fillcolor="rgba(140,140,140,0.22)",
+            line={"width": 0},
+            name="random, middle 90 %",
+            legendgroup="random",
+            showlegend=i == 0,
+            hoverinfo="skip",
+        )
+        for name, (title, colour) in STRATEGIES.items():
+            equity = np.array(curve[name])[rows]
+            figure.add_scatter(
+                x=dates,
+                y=equity,
+                mode="lines",
+                name=title,
+                legendgroup=name,
+                showlegend=i == 0,
+                line={"color": colour, "width": 2.2 if name == "agent" else 1.2, "dash": "dot" if name == "cash" else "solid"},
+                hovertemplate=f"{title} %{{y:.3f}}<extra></extra>",
+            )
+        agent = np.array(curve["agent"])
+        fall = (agent / np.maximum.accumulate(agent) - 1)[rows]
+        figure.add_scatter(
+            x=dates,
+            y=fall,
+            mode="lines",
+            fill="tozeroy",
+            name="drawdown",
+            showlegend=False,
+            line={"color": VERMILION, "width": 1},
+            hovertemplate="drawdown %{y:.1%}<extra></extra>",
+            row=2,
+            col=1,
+        )
+        _shade(figure, part, curve["dates"][0], curve["dates"][-1], i)
+    _framed(figure, "Equity, net of costs", "", "")
+    figure.update_layout(hovermode="x unified")
+    figure.update_yaxes(title="equity (start = 1)", row=1, col=1)
+    figure.update_yaxes(title="drawdown", tickformat=".0%", row=2, col=1)
+    return figure
+
+
+def trades_chart(curve: Mapping[str, Any], part: str) -> go.Figure:
+    """The price with ▲ where the agent bought and ▼ where it sold, over a ribbon of its action probabilities."""
+    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.65, 0.35], vertical_spacing=0.06)
+    dates = np.array(curve["dates"], dtype="datetime64[s]")
+    close, position = np.array(curve["close"]), np.array(curve["position"])
+    rows = thin(len(dates))
+    figure.add_scatter(
+        x=dates[rows], y=close[rows], mode="lines", name="close", line={"color": GREY, "width": 1.2}, hovertemplate="%{y:,.6~g}"
+    )
+    change = np.diff(position, prepend=0)
+    for name, symbol, changed in (("buy", "triangle-up", change > 0), ("sell", "triangle-down", change < 0)):
+        at = np.flatnonzero(changed)
+        at = at[thin(len(at))]
+        figure.add_scatter(
+            x=dates[at],
+            y=close[at],
+            mode="markers",
+            name=name,
+            marker={"symbol": symbol, "size": 9, "color": ACTION_COLOURS[name]},
+            hovertemplate=f"{name} at %{{y:,.6~g}}<extra></extra>",
+        )
+    probability = np.array(curve["probabilities"])
+    rows = thin(len(probability))
+    for i, name in enumerate(("buy", "sell", "hold")):
+        figure.add_scatter(
+            x=dates[rows],
+            y=probability[rows, i],
+            mode="lines",
+            stackgroup="probability",
+            name=f"π({name})",
+            line={"width": 0.5, "color": ACTION_COLOURS[name]},
+            hovertemplate=f"π({name}) %{{y:.0%}}<extra></extra>",
+            row=2,
+            col=1,
+        )
+    _framed(figure, f"What it did on the {part} part", "", "")
+    figure.update_layout(hovermode="x unified")
+    figure.update_yaxes(title="price", row=1, col=1)
+    figure.update_yaxes(title="π", range=[0, 1], tickformat=".0%", row=2, col=1)
+    return figure
+
+
+def action_bars(parts: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """How often it bought, sold and held on each part."""
+    figure = go.Figure()
+    names = [part["part"] for part in parts]
+    for action in ("buy", "sell", "hold"):
+        share = np.array([part["actions"][action] for part in parts])
+        figure.add_bar(
+            y=names,
+            x=share,
+            name=action,
+            orientation="h",
+            marker={"color": ACTION_COLOURS[action]},
+            text=[f"{x:.0%}" if x >= 0.05 else "" for x in share],
+            hovertemplate=f"{action} %{{x:.1%}}<extra></extra>",
+        )
+    figure.update_layout(barmode="stack")
+    figure.update_xaxes(tickformat=".0%", range=[0, 1])
+    figure.update_yaxes(autorange="reversed")
+    return _framed(figure, "Actions on each part", "share of rows", "")
+
+
+def _shade(figure: go.Figure, name: str, first: str, last: str, index: int) -> None:
+    """Give a part of the history its own shade and name."""
+    figure.add_vrect(
+        x0=first,
+        x1=last,
+        fillcolor=GREY,
+        opacity=(0.04, 0.1, 0.16)[min(index, 2)],
+        line_width=0,
+        layer="below",
+        annotation={"text": name, "font": {"size": 12}},
+        annotation_position="top left",
+    )

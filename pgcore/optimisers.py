@@ -1,21 +1,25 @@
-"""How a gradient becomes a step: plain ascent, and Adam. All parameters of a network are one vector θ."""
+"""How a gradient becomes a step: plain ascent, Adam, RMSProp. All parameters of a network are one vector θ."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pgcore.errors import BadInput
+
 Moments = list[Tensor]
+Step = Callable[[Tensor, Tensor, Moments, float], None]
 N = TypeVar("N", bound=nn.Module)
 
 
-class TrainingDiverged(ArithmeticError):
-    """The gradient is no longer a number; the message says at which update and what is the likely cause."""
+class TrainingDiverged(BadInput):
+    """A loss or a gradient is no longer a number; the message says at which update and what is the likely cause."""
 
 
-def ascent(theta: Tensor, gradient: Tensor, moments: Moments, rate: float) -> None:
+def ascent(theta: Tensor, gradient: Tensor, _moments: Moments, rate: float) -> None:
     """θ ← θ + α ∇J, as the article prints it (§4.1). Keeps no moments."""
     theta.add_(gradient, alpha=rate)
 
@@ -34,7 +38,13 @@ def adam(theta: Tensor, gradient: Tensor, moments: Moments, rate: float) -> None
     theta.addcdiv_(first, second.sqrt().add_(1e-8), value=size)
 
 
-OPTIMISERS: Mapping[str, Callable[[Tensor, Tensor, Moments, float], None]] = {"adam": adam, "ascent": ascent}
+def rmsprop(theta: Tensor, gradient: Tensor, square: Tensor, rate: float) -> None:
+    """v ← 0.99 v + 0.01 ∇J², θ ← θ + α ∇J / √(v + ε), ε = 1e-5, all in place (Mnih et al. 2016, eq. 8-9)."""
+    square.mul_(0.99).addcmul_(gradient, gradient, value=0.01)
+    theta.addcdiv_(gradient, square.add(1e-5).sqrt_(), value=rate)
+
+
+OPTIMISERS: Mapping[str, Step] = {"adam": adam, "ascent": ascent}
 
 
 class Learnable(Generic[N]):
@@ -43,13 +53,14 @@ class Learnable(Generic[N]):
     One vector makes the norm, the step, the copy and the checkpoint one operation each, whatever the layers.
     """
 
-    def __init__(self, network: N, optimiser: str = "adam") -> None:
+    def __init__(self, network: N, optimiser: str = "adam", rate_name: str = "learning rate") -> None:
         self.network = network
         parameters = list(network.parameters())
         self.theta = torch.cat([p.detach().flatten() for p in parameters])
         self.gradient = torch.zeros_like(self.theta)
         self.moments: Moments = [torch.zeros_like(self.theta), torch.zeros_like(self.theta), torch.zeros((), dtype=torch.int64)]
-        self._optimise = OPTIMISERS[optimiser]
+        self.optimise = OPTIMISERS[optimiser]
+        self.rate_name = rate_name
         place = 0
         for p in parameters:
             part = slice(place, place + p.numel())
@@ -59,9 +70,25 @@ class Learnable(Generic[N]):
     def climb(self, rate: float, clip: float = 0.0) -> float:
         """One step up the gradient; returns its norm before clipping. Raises TrainingDiverged."""
         norm = self.gradient.norm().item()
-        if not math.isfinite(norm):
-            raise TrainingDiverged("the gradient is not finite")
+        self.insist_finite(norm, rate)
         if 0 < clip < norm:
             self.gradient.mul_(clip / norm)
-        self._optimise(self.theta, self.gradient, self.moments, rate)
+        self.optimise(self.theta, self.gradient, self.moments, rate)
         return norm
+
+    def insist_finite(self, number: float, rate: float) -> None:
+        """Raises TrainingDiverged where a loss or the norm of a gradient is not a number."""
+        if not math.isfinite(number):
+            raise TrainingDiverged(
+                f"a loss or a gradient is no longer a number; most likely the {self.rate_name} {rate:g} is too high: try"
+                f" {rate / 10:g}"
+            )
+
+    def everything(self) -> list[Tensor]:
+        """All that changes as the network learns."""
+        return [self.theta, *self.moments, *self.network.buffers()]
+
+    def put_back(self, saved: Sequence[NDArray[Any]]) -> None:
+        """Be again as `everything` was."""
+        for now, then in zip(self.everything(), saved, strict=True):
+            now.copy_(torch.from_numpy(then))

@@ -1,29 +1,29 @@
 """The policy π(a|s) and the critic V(s): networks in torch, played in NumPy.
 
-Acting is thousands of tiny forward passes, where NumPy on the very same memory costs a third of torch. Learning needs one
-thing only, Σ c_b ∇log π(a_b|s_b), and writes it out: the score with respect to the network's output, pulled back through
-its layers. Written out it costs less than half of autograd, which the tests hold it against.
+Acting is thousands of tiny forward passes, where NumPy on the very same memory costs a third of torch. Learning needs
+Σ c_b ∇log π(a_b|s_b), and for TRPO the Fisher matrix times a vector, and writes both out: the score with respect to the
+network's output, pulled back through its layers. Written out it costs less than half of autograd, which the tests hold it
+against.
 """
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from pgcore.errors import BadInput
 
-Kind = Literal["categorical", "gaussian"]
+Kind = Literal["categorical", "gaussian", "values"]
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 TINY = np.float32(1e-30)  # a float32 exponential can be exactly 0
 
@@ -32,19 +32,21 @@ class Network(nn.Module):
     """Fully connected layers behind a fixed scaling of the input: y = W_k g(… g(W_1 (x − mean) / scale + b_1) …) + b_k.
 
     Without hidden layers it is linear. Input [B, D], output [B, K]. `mean` and `scale` are the running statistics of the
-    observations where these are normalised, else 0 and 1.
+    observations where these are normalised, else 0 and 1. Weights start orthogonal, the last ones times `last_gain`; without
+    one, as PyTorch starts them.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, activation: str, last_gain: float) -> None:
+    def __init__(self, inputs: int, hidden: Sequence[int], outputs: int, activation: str, last_gain: float | None) -> None:
         super().__init__()
         sizes = [inputs, *hidden, outputs]
         self.linear = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        for layer in self.linear:
-            nn.init.orthogonal_(layer.weight, last_gain if layer is self.linear[-1] else math.sqrt(2))
-            nn.init.zeros_(layer.bias)
+        if last_gain is not None:
+            for weight, bias in self.layers:
+                nn.init.orthogonal_(weight, last_gain if weight is self.layers[-1][0] else math.sqrt(2))
+                nn.init.zeros_(bias)
         self.activation = activation
         self.register_buffer("mean", torch.zeros(inputs))
         self.register_buffer("scale", torch.ones(inputs))
@@ -56,7 +58,7 @@ class Network(nn.Module):
     @cached_property
     def layers(self) -> list[tuple[nn.Parameter, nn.Parameter]]:
         """Weight [out, in] and bias [out] of each layer."""
-        return [(layer.weight, layer.bias) for layer in self.linear]
+        return [(cast(nn.Parameter, layer.weight), cast(nn.Parameter, layer.bias)) for layer in self.linear]
 
     def trace(self, x: Tensor) -> list[Tensor]:
         """What each layer saw, and the output: [x [B, D], h_1, …, y [B, K]]."""
@@ -76,6 +78,18 @@ class Network(nn.Module):
             torch.sum(gradient, 0, out=bias.grad)
             if i > 0:
                 gradient = self.slope(gradient @ weight, trace[i])
+
+    @torch.no_grad()
+    def push_forward(self, trace: list[Tensor], direction: Mapping[nn.Parameter, Tensor]) -> Tensor:
+        """J v: how the output [B, K] moves as the parameters move along v, by the chain rule from first layer to last."""
+        tangent = None
+        for i, (weight, bias) in enumerate(self.layers):
+            moved = linear(trace[i], direction[weight], direction[bias])
+            if tangent is not None:
+                moved += linear(self.slope(tangent, trace[i]), weight)
+            tangent = moved
+        assert tangent is not None
+        return tangent
 
     def activate(self, x: Tensor) -> Tensor:
         return torch.relu(x) if self.activation == "relu" else torch.tanh(x)
@@ -121,15 +135,21 @@ class Policy(nn.Module):
     `linear` is the article's softmax(θᵀ f(s,a)) with f(s,a) the features and a 1 in the block of action a, so each action
     has its own weights and bias; `mlp` is its network of hidden layers. The Gaussian is not squashed: actions beyond the
     bounds of a Box are clipped by the environment only, and its log-probability is that of the unclipped action.
+    The kind "values" has learned Q(s, ·) instead: it takes the best action or, with the chance `exploration`, any.
     """
+
+    exploration: Tensor
 
     def __init__(
         self, observations: int, actions: int, kind: Kind = "categorical", hidden: Sequence[int] = (), activation: str = "relu"
     ) -> None:
         super().__init__()
         self.kind = kind
-        self.network = Network(observations, hidden, actions, activation, last_gain=0.01)
+        self.actions = actions
+        self.network = Network(observations, hidden, actions, activation, None if kind == "values" else 0.01)
         self.log_std = nn.Parameter(torch.zeros(actions)) if kind == "gaussian" else None
+        if kind == "values":
+            self.register_buffer("exploration", torch.zeros(()))
 
     # ---- playing, in NumPy
 
@@ -139,7 +159,7 @@ class Policy(nn.Module):
         return [(weight.detach().numpy().T, bias.detach().numpy()) for weight, bias in self.network.layers]
 
     def preferences(self, obs: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Logits [B, A] of a softmax policy, or means [B, A] of a Gaussian one, for observations [B, D]."""
+        """Logits [B, A] of a softmax policy, means of a Gaussian one, or values of the actions, for observations [B, D]."""
         x = obs
         if self.network.scales_input:
             x = (x - self.network.mean.numpy()) / self.network.scale.numpy()
@@ -157,13 +177,22 @@ class Policy(nn.Module):
         if self.kind == "gaussian":
             assert self.log_std is not None
             return out if greedy else out + np.exp(self.log_std.detach().numpy()) * rng.standard_normal(out.shape, np.float32)
+        if self.kind == "values":
+            best = out.argmax(axis=1)
+            if greedy:
+                return best
+            explores = rng.random(len(out)) < float(self.exploration)
+            return np.where(explores, rng.integers(out.shape[1], size=len(out)), best)
         if not greedy:  # Gumbel-max: argmax of logit − log E, E standard exponential, is a draw from the softmax
             out -= np.log(rng.standard_exponential(out.shape, np.float32) + TINY)
         return out.argmax(axis=1)
 
-    def probabilities(self, obs: NDArray[np.floating]) -> NDArray[np.float32]:
-        """π(·|s) [B, A] of a softmax policy for observations [B, D]."""
+    def probabilities(self, obs: NDArray[np.floating]) -> NDArray[np.floating]:
+        """π(·|s) [B, A] over discrete actions for observations [B, D]."""
         out = self.preferences(obs)
+        if self.kind == "values":
+            chance, actions = float(self.exploration), out.shape[1]
+            return (1 - chance) * np.eye(actions, dtype=np.float32)[out.argmax(axis=1)] + chance / actions
         out = np.exp(out - out.max(axis=1, keepdims=True))
         return out / out.sum(axis=1, keepdims=True)
 
@@ -219,6 +248,24 @@ class Policy(nn.Module):
             torch.add(score, entropy_weight * len(weight), out=self.log_std.grad)
         self.network.pull_back(trace, gradient)
 
+    @torch.no_grad()
+    def fisher_product(self, trace: list[Tensor], distribution: Tensor, vector: Tensor) -> None:
+        """parameters' .grad ← F v for v [P], F = mean_b J_bᵀ M_b J_b: the Hessian of the mean KL divergence where it is 0.
+
+        J is the Jacobian of the network's output, and M the Fisher matrix with respect to it: diag(π) − ππᵀ of logits,
+        diag(1/σ²) of the means of a Gaussian; that of log σ is 2 (Schulman et al. 2015, appendix C).
+        """
+        sizes = [parameter.numel() for parameter in self.parameters()]
+        direction = {p: part.view_as(p) for p, part in zip(self.parameters(), vector.split(sizes), strict=True)}
+        moved = self.network.push_forward(trace, direction)
+        if self.log_std is None:
+            probability = distribution.exp()
+            moved = probability * (moved - (probability * moved).sum(-1, keepdim=True))
+        else:
+            moved = moved * (-2 * self.log_std).exp()
+            self.log_std.grad = torch.mul(direction[self.log_std], 2, out=self.log_std.grad)
+        self.network.pull_back(trace, moved / len(moved))
+
     # ---- storing
 
     def to_bytes(self) -> bytes:
@@ -235,20 +282,29 @@ class Policy(nn.Module):
         return save({name: value.detach() for name, value in self.state_dict().items()}, {"policy": json.dumps(shape)})
 
 
-def load_policy(path: str | Path) -> Policy:
-    """The policy in a safetensors file. Raises BadInput where the file holds none."""
+def policy_from_bytes(data: bytes) -> Policy:
+    """The policy in the bytes of a safetensors file. Raises BadInput where they hold none."""
     try:
-        with safe_open(path, framework="pt") as file:
-            shape = json.loads((file.metadata() or {})["policy"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        shape = json.loads(header["__metadata__"]["policy"])
         scales_input = shape.pop("scales_input")
         policy = Policy(**shape)
-        policy.load_state_dict(tensors)
-    except FileNotFoundError:
-        raise BadInput(f"There is no file {path}: give the policy.safetensors of an exported run.") from None
+        policy.load_state_dict(load(data))
     except Exception as error:
         raise BadInput(
-            f"{path} holds no policy of this program ({error}): give the policy.safetensors of an exported run."
+            f"This is no policy of this program ({error}): give the policy.safetensors of an exported run."
         ) from None
     policy.network.scales_input = scales_input
     return policy
+
+
+def load_policy(path: str | Path) -> Policy:
+    """The policy in a safetensors file, or in the folder of an exported run. Raises BadInput where there is none."""
+    path = Path(path)
+    file = path / "policy.safetensors" if path.is_dir() else path
+    try:
+        return policy_from_bytes(file.read_bytes())
+    except OSError as error:
+        raise BadInput(
+            f"{file} cannot be read ({error.strerror}): give the folder or the policy.safetensors of an exported run."
+        ) from None

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.floating]
 BoolArray = NDArray[np.bool_]
 
+LONGEST_EPISODE = 10_000  # where whole episodes are wanted and a task never ends one
+
 
 @dataclass(frozen=True, eq=False)
 class Rollout:
@@ -36,6 +38,26 @@ class Rollout:
     time: NDArray[np.integer]
     value: FloatArray
     next_value: FloatArray
+
+    @classmethod
+    def of_steps(
+        cls, obs: FloatArray, action: NDArray[Any], reward: FloatArray, terminated: BoolArray, next_obs: FloatArray
+    ) -> "Rollout":
+        """B steps that do not follow each other, obs [B, …], reward [B] and so on, as a rollout of one row, [1, B]."""
+        unjudged, row = np.zeros((1, len(reward))), (1, len(reward))
+        over = terminated.reshape(row)
+        return cls(
+            obs=obs[None],
+            next_obs=next_obs[None],
+            action=action[None],
+            reward=reward[None],
+            terminated=over,
+            ended=over,
+            valid=np.ones(row, dtype=bool),
+            time=np.zeros(row, dtype=np.int64),
+            value=unjudged,
+            next_value=unjudged,
+        )
 
     def with_values(self, value: FloatArray, next_value: FloatArray) -> "Rollout":
         """The same facts, judged by a critic: V(obs) and V(next_obs), both [T, N]."""
@@ -71,10 +93,10 @@ def collect(
 ) -> tuple[Rollout, Lanes, FloatArray]:
     """Play `steps` steps in every environment; return the rollout, where it stopped, and the finished returns.
 
-    With `whole_episodes`, play until the first episode of every environment has ended (`steps` is then only a cap) and
-    mark the later steps invalid: cutting at a step budget instead would favour short episodes.
-    The environment must reset in NEXT_STEP mode: the step after an ending ignores its action and returns the first
-    observation of the next episode.
+    With `whole_episodes`, play until the first episode of every environment has ended and mark the later steps invalid:
+    cutting at a step budget instead would favour short episodes. `steps` is then only a cap, a time limit for the tasks
+    that have none. The environment must reset in NEXT_STEP mode: the step after an ending ignores its action and returns
+    the first observation of the next episode.
     """
     obs, action, reward, terminated, ended, valid = [lanes.obs], [], [], [], [], []
     unfinished = ~lanes.resetting
@@ -94,8 +116,12 @@ def collect(
             unfinished = unfinished & ~done
             if not unfinished.any():
                 break
+    else:
+        if whole_episodes:
+            ended[-1] = ended[-1] | unfinished
     seen = np.stack(obs)
-    rollout = _assemble(seen, *map(np.stack, (action, reward, terminated, ended, valid)), lanes)
+    facts = np.stack(action), np.stack(reward), np.stack(terminated), np.stack(ended), np.stack(valid)
+    rollout = _assemble(seen, *facts, lanes)
     returns, carried = _episode_returns(rollout, lanes.episode_return)
     following = np.where(rollout.ended[-1] | ~rollout.valid[-1], 0, rollout.time[-1] + 1)
     return rollout, Lanes(seen[-1], resetting, following, carried), returns
@@ -129,7 +155,7 @@ def _assemble(
     )
 
 
-def _episode_returns(rollout: Rollout, carried: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _episode_returns(rollout: Rollout, carried: NDArray[np.float64]) -> tuple[FloatArray, NDArray[np.float64]]:
     """Undiscounted returns of the episodes that ended, in the order they ended, and what each open one has so far."""
     total = np.cumsum(np.where(rollout.valid, rollout.reward, 0.0), axis=0) + carried
     lane, step = np.nonzero(rollout.ended.T)

@@ -102,9 +102,8 @@ def _parts(env: Any) -> Iterator[tuple[str, Any, Any, Any]]:
         items: Any = enumerate(owner) if isinstance(owner, list) else vars(owner).items()
         for name, value in list(items):
             path = f"{at}.{name}"
-            if _is_plain(value) or isinstance(value, np.random.Generator):
-                yield path, owner, name, value
-            elif isinstance(value, tuple) and all(_is_plain(x) for x in value):
+            is_row = isinstance(value, tuple) and all(_is_plain(x) for x in value)
+            if is_row or _is_plain(value) or isinstance(value, np.random.Generator):
                 yield path, owner, name, value
             elif isinstance(value, tuple) and any(hasattr(x, "step") for x in value):
                 for i, sub in enumerate(value):

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from pgcore.errors import BadInput
 
 if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
     from gymnasium.vector import VectorEnv
 
     from pgcore.config import TrainConfig
@@ -19,31 +23,46 @@ Maker = Callable[["TrainConfig", "PriceSeries | None", int], "VectorEnv"]
 class Task:
     """A row of the table. `make(config, prices, num_envs)` builds the environment, in NEXT_STEP autoreset mode.
 
-    `solved_at` is the mean return of 100 episodes that counts as solved, `actions` the names of discrete actions in
-    order. `settings` are the fields of TrainConfig that matter to this task beyond the common ones; `defaults` the values
-    it wants where the person chose none, `estimator_defaults` those that hold for one estimator.
+    `solved_at` is the mean return of 100 episodes that counts as solved, `actions` the names of the discrete actions, or of
+    the components of a continuous one, in order. `continuous` tells which (None: known once the environment is built).
+    `settings` are the fields of TrainConfig that matter to this task beyond the common ones; `defaults` the values it wants
+    where the person chose none, `estimator_defaults` those that hold for one estimator.
     """
 
     title: str
     make: Maker
+    about: str = ""
     solved_at: float | None = None
     actions: tuple[str, ...] = ()
+    continuous: bool | None = False
     settings: tuple[str, ...] = ()
     defaults: Mapping[str, object] = field(default_factory=dict)
     estimator_defaults: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
-def _make_gymnasium(config: "TrainConfig", prices: "PriceSeries | None", num_envs: int) -> "VectorEnv":
+def _make_gymnasium(config: "TrainConfig", _prices: "PriceSeries | None", num_envs: int) -> "VectorEnv":
     """The task's own vector implementation where it has one that resets in NEXT_STEP mode, else Gymnasium's wrapper."""
     import gymnasium
     from gymnasium.vector import AutoresetMode
 
-    has_own = gymnasium.spec(config.task).vector_entry_point is not None
-    env = gymnasium.make_vec(config.task, num_envs, vectorization_mode="vector_entry_point" if has_own else "sync")
-    if env.metadata.get("autoreset_mode") != AutoresetMode.NEXT_STEP:
-        env.close()
-        env = gymnasium.make_vec(config.task, num_envs, vectorization_mode="sync")
-    return env
+    try:
+        if _specification(config.task).vector_entry_point is not None:
+            env = gymnasium.make_vec(config.task, num_envs, vectorization_mode="vector_entry_point")
+            if env.metadata.get("autoreset_mode") == AutoresetMode.NEXT_STEP:
+                return env
+            env.close()
+        return gymnasium.make_vec(config.task, num_envs, vectorization_mode="sync")
+    except (gymnasium.error.Error, ImportError) as error:
+        raise BadInput(
+            f"The task {config.task} cannot be built here ({error}): install what it needs or choose another."
+        ) from None
+
+
+def _make_classic_control(config: "TrainConfig", _prices: "PriceSeries | None", num_envs: int) -> "VectorEnv":
+    """Our own vector implementation of a task that Gymnasium plays one copy at a time."""
+    from pgcore.classic_control import ClassicControl
+
+    return ClassicControl(config.task, num_envs)
 
 
 def _make_stocks(config: "TrainConfig", prices: "PriceSeries | None", num_envs: int) -> "VectorEnv":
@@ -59,12 +78,42 @@ TASKS: Mapping[str, Task] = {
     "CartPole-v1": Task(
         title="CartPole",
         make=_make_gymnasium,
+        about="A pole stands on a cart; pushing the cart left or right keeps it up. One point a step, at most 500.",
         solved_at=475.0,
         actions=("left", "right"),
+        defaults={"discount": 0.98, "learning_rate": 5e-3, "value_learning_rate": 0.08},
+        estimator_defaults={
+            "a2c": {"num_envs": 32, "rollout_steps": 64},
+            "gae": {"num_envs": 32, "rollout_steps": 64, "gae_lambda": 0.9},
+            "ppo": {"gae_lambda": 0.9, "clip_range": 0.3, "epochs": 2, "minibatches": 2, "value_learning_rate": 0.05},
+        },
+    ),
+    "Acrobot-v1": Task(
+        title="Acrobot",
+        make=_make_classic_control,
+        about="Two links hang from a bar; torque on the joint between them swings the tip above a line. One point lost a step.",
+        solved_at=-100.0,
+        actions=("torque −1", "no torque", "torque +1"),
+    ),
+    "MountainCar-v0": Task(
+        title="Mountain car",
+        make=_make_classic_control,
+        about="A car too weak for the hill has to swing up to the flag. One point lost a step, at most 200: whoever never"
+        " reaches the flag learns nothing.",
+        solved_at=-110.0,
+        actions=("push left", "coast", "push right"),
+    ),
+    "Pendulum-v1": Task(
+        title="Pendulum",
+        make=_make_classic_control,
+        about="Torque of any size up to a limit swings a pendulum up and holds it there. Points lost for every radian off.",
+        actions=("torque",),
+        continuous=True,
     ),
     "stocks": Task(
         title="Stocks",
         make=_make_stocks,
+        about="Buy, sell or hold one instrument, day by day, on its price history.",
         actions=("buy", "sell", "hold"),
         settings=(
             "prices",
@@ -79,18 +128,25 @@ TASKS: Mapping[str, Task] = {
             "train_share",
             "validation_share",
         ),
-        defaults={"max_steps": 300_000},
+        defaults={
+            "max_steps": 300_000,
+            "policy": "linear",
+            "discount": 0.9,
+            "learning_rate": 0.01,
+            "normalise_observations": False,
+        },
     ),
 }
 
 
 def make_environment(config: "TrainConfig", prices: "PriceSeries | None" = None, num_envs: int | None = None) -> "VectorEnv":
-    """The task's vectorised environment, with flat observations and actions clipped to the bounds of a Box.
+    """The task's vectorised environment, with observations [N, D] and actions as a Policy gives them.
 
-    Raises BadInput where its spaces are not a Box of observations and Discrete or Box actions.
+    Those are 0, 1, … [N] for Discrete actions, and for a Box numbers [N, A] in units of half its width, clipped to it.
+    Raises BadInput where its spaces are not a Box of observations and Discrete or Box actions, or it cannot be built.
     """
     from gymnasium import spaces
-    from gymnasium.wrappers.vector import ClipAction, FlattenObservation
+    from gymnasium.wrappers.vector import FlattenObservation, TransformAction
 
     env = find_task(config.task).make(config, prices, num_envs or config.num_envs)
     seen, done = env.single_observation_space, env.single_action_space
@@ -102,7 +158,13 @@ def make_environment(config: "TrainConfig", prices: "PriceSeries | None" = None,
         )
     if len(seen.shape) != 1:
         env = FlattenObservation(env)
-    return ClipAction(env) if isinstance(done, spaces.Box) else env
+    if isinstance(done, spaces.Discrete):
+        first = done.start
+        return TransformAction(env, lambda action: action + first) if first else env
+    bounded = np.isfinite(done.low) & np.isfinite(done.high)
+    middle = np.where(bounded, (done.high + done.low) / 2, 0.0).astype(done.dtype)
+    reach = np.where(bounded, (done.high - done.low) / 2, 1.0).astype(done.dtype)
+    return TransformAction(env, lambda action: np.clip(middle + reach * action.reshape(-1, *done.shape), done.low, done.high))
 
 
 def find_task(name: str) -> Task:
@@ -112,10 +174,20 @@ def find_task(name: str) -> Task:
     import gymnasium
 
     try:
-        spec = gymnasium.spec(name)
-    except (gymnasium.error.Error, ModuleNotFoundError, ValueError) as error:
+        spec = _specification(name)
+    except (gymnasium.error.Error, ImportError, ValueError) as error:
         raise BadInput(
             f"There is no task {name!r} ({error}): give one of {', '.join(TASKS)}, or the id of an installed"
             " Gymnasium environment, with module:Name-v0 where a module has to be imported for it."
         ) from None
-    return Task(title=spec.id, make=_make_gymnasium, solved_at=spec.reward_threshold)
+    return Task(title=spec.id, make=_make_gymnasium, solved_at=spec.reward_threshold, continuous=None)
+
+
+def _specification(name: str) -> "EnvSpec":
+    """What Gymnasium knows of an id, after importing the module that a `module:Name-v0` names."""
+    import gymnasium
+
+    module, _, name = name.rpartition(":")
+    if module:
+        import_module(module)
+    return gymnasium.spec(name)

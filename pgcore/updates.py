@@ -1,5 +1,6 @@
 """What is done with the weights: one step of gradient ascent, PPO's clipped surrogate, TRPO's natural-gradient step."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ from torch import Tensor
 
 from pgcore.optimisers import Learnable
 from pgcore.policies import Critic, Policy
+from pgcore.record import Progress
 
 if TYPE_CHECKING:
     from pgcore.config import TrainConfig
+
+BACKTRACKS, SHRINK = 12, 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,23 +49,16 @@ class Learner:
     policy: Learnable[Policy]
     critic: Learnable[Critic] | None
 
-
-@dataclass(frozen=True)
-class Progress:
-    """How an update went: entropy before it, KL(old ‖ new) after it (nats a decision), gradient norm and losses."""
-
-    entropy: float
-    kl: float
-    grad_norm: float
-    policy_loss: float
-    value_loss: float
+    @property
+    def parts(self) -> "list[Learnable[Policy] | Learnable[Critic]]":
+        return [self.policy] if self.critic is None else [self.policy, self.critic]
 
 
 Update = Callable[[Learner, Batch, "TrainConfig", float, np.random.Generator], Progress]
 
 
 @torch.no_grad()
-def ascent(learner: Learner, batch: Batch, config: "TrainConfig", rate: float, rng: np.random.Generator) -> Progress:
+def ascent(learner: Learner, batch: Batch, config: "TrainConfig", rate: float, _rng: np.random.Generator) -> Progress:
     """One step along ∇ (1/n) Σ w_t log π(a_t|s_t), n episodes or steps; then `critic_steps` of the critic on its target.
 
     Exactly one step a rollout: after it the data no longer comes from the policy (Williams 1992; Mnih et al. 2016).
@@ -70,13 +67,13 @@ def ascent(learner: Learner, batch: Batch, config: "TrainConfig", rate: float, r
     trace = policy.network.trace(batch.obs)
     old = policy.distribution(trace[-1])
     policy.policy_gradient(trace, old, batch.action, batch.weight * share, config.entropy_bonus * share)
-    grad_norm = learner.policy.climb(rate, config.gradient_clip)
     loss = -share * torch.dot(batch.weight, policy.log_prob(old, batch.action)).item()
-    value_loss = math.nan
-    if learner.critic is not None:
-        for _ in range(config.critic_steps):
-            value_loss = _fit(learner.critic, batch, config.value_learning_rate)
-    return Progress(policy.entropy(old).mean().item(), _moved(policy, old, batch), grad_norm, loss, value_loss)
+    learner.policy.insist_finite(loss, rate)
+    grad_norm = learner.policy.climb(rate, config.gradient_clip)
+    value_loss = _fit(learner.critic, batch, config.value_learning_rate, config.critic_steps)
+    return Progress(
+        policy.entropy(old).mean().item(), _moved(policy, old, batch), grad_norm, loss, value_loss, learning_rate=rate
+    )
 
 
 @torch.no_grad()
@@ -86,7 +83,6 @@ def clipped(learner: Learner, batch: Batch, config: "TrainConfig", rate: float, 
     Its gradient is ρ A ∇log π where the clip is not at work, else 0. The old policy is the one at the start, so every ratio
     of the first minibatch is 1 (Schulman et al. 2017, eq. 7).
     """
-    assert learner.critic is not None
     policy = learner.policy.network
     old = policy.distribution(policy.network(batch.obs))
     old_log_prob = policy.log_prob(old, batch.action)
@@ -100,14 +96,88 @@ def clipped(learner: Learner, batch: Batch, config: "TrainConfig", rate: float, 
             free, held = ratio * part.weight, ratio.clamp(1 - config.clip_range, 1 + config.clip_range) * part.weight
             weight = torch.where(free <= held, free, 0.0) / len(part)
             policy.policy_gradient(trace, new, part.action, weight, config.entropy_bonus / len(part))
-            grad_norms.append(learner.policy.climb(rate, config.gradient_clip))
             losses.append(-torch.min(free, held).mean().item())
+            learner.policy.insist_finite(losses[-1], rate)
+            grad_norms.append(learner.policy.climb(rate, config.gradient_clip))
             value_losses.append(_fit(learner.critic, part, config.value_learning_rate))
         if config.target_kl and _moved(policy, old, batch) > config.target_kl:
             break
-    entropy = policy.entropy(old).mean().item()
-    means = (float(np.mean(numbers)) for numbers in (grad_norms, losses, value_losses))
-    return Progress(entropy, _moved(policy, old, batch), *means)
+    entropy, moved = policy.entropy(old).mean().item(), _moved(policy, old, batch)
+    grad_norm, loss, value_loss = (float(np.mean(numbers)) for numbers in (grad_norms, losses, value_losses))
+    return Progress(entropy, moved, grad_norm, loss, value_loss, learning_rate=rate)
+
+
+@torch.no_grad()
+def natural(learner: Learner, batch: Batch, config: "TrainConfig", _rate: float, _rng: np.random.Generator) -> Progress:
+    """The step s = √(2δ / xᵀFx) x, x = F⁻¹ g, shortened until the surrogate grows and KL(old ‖ new) ≤ δ.
+
+    g is the gradient of the surrogate E[ρ A], F the Fisher matrix of the policy, x found by conjugate gradients in float64
+    (Schulman et al. 2015, appendix C). Where no step pays, the policy stays.
+    """
+    policy, share = learner.policy.network, 1 / len(batch)
+    trace = policy.network.trace(batch.obs)
+    old = policy.distribution(trace[-1])
+    old_log_prob = policy.log_prob(old, batch.action)
+
+    def surrogate(now: Tensor) -> float:
+        ratio = (policy.log_prob(now, batch.action) - old_log_prob).exp()
+        return (ratio @ batch.weight * share + config.entropy_bonus * policy.entropy(now).mean()).item()
+
+    policy.policy_gradient(trace, old, batch.action, batch.weight * share, config.entropy_bonus * share)
+    grad_norm, start, before = learner.policy.gradient.norm().item(), learner.policy.theta.clone(), surrogate(old)
+    learner.policy.insist_finite(grad_norm + before, config.max_kl)
+    step = natural_step(
+        policy,
+        batch.obs[:: max(1, len(batch) // config.fisher_rows)],
+        learner.policy.gradient,
+        config.max_kl,
+        config.cg_steps,
+        config.cg_damping,
+    )
+    for shrink in SHRINK ** np.arange(BACKTRACKS):
+        learner.policy.theta.copy_(start + shrink * step)
+        now = policy.distribution(policy.network(batch.obs))
+        kl = policy.kl(old, now).mean().item()
+        if kl <= config.max_kl and surrogate(now) > before:
+            break
+    else:
+        learner.policy.theta.copy_(start)
+        kl = 0.0
+    value_loss = _fit(learner.critic, batch, config.value_learning_rate, config.critic_steps)
+    return Progress(policy.entropy(old).mean().item(), kl, grad_norm, -before, value_loss)
+
+
+@torch.no_grad()
+def natural_step(policy: Policy, obs: Tensor, gradient: Tensor, max_kl: float, steps: int, damping: float) -> Tensor:
+    """√(2δ / xᵀFx) x, x = (F + damping I)⁻¹ g, [P] in float64: the step whose KL divergence is δ to second order."""
+    exact = Learnable(copy.deepcopy(policy).double())
+    trace = exact.network.network.trace(obs.double())
+    distribution = exact.network.distribution(trace[-1])
+
+    def fisher(vector: Tensor) -> Tensor:
+        exact.network.fisher_product(trace, distribution, vector)
+        return exact.gradient + damping * vector
+
+    direction = conjugate_gradient(fisher, gradient.double(), steps)
+    curvature = (direction @ fisher(direction)).item()
+    return direction * math.sqrt(2 * max_kl / curvature) if curvature > 0 else torch.zeros_like(direction)
+
+
+def conjugate_gradient(product: Callable[[Tensor], Tensor], b: Tensor, steps: int) -> Tensor:
+    """x with A x = b for a symmetric positive A known by v ↦ A v, from x = 0; stops where A is not positive along the way."""
+    x, residual = torch.zeros_like(b), b.clone()
+    direction, size = b.clone(), b @ b
+    enough = 1e-10 * size
+    for _ in range(steps):
+        moved = product(direction)
+        curvature = direction @ moved
+        if curvature <= 0 or size <= enough:
+            break
+        x += size / curvature * direction
+        residual -= size / curvature * moved
+        size, before = residual @ residual, size
+        direction = residual + size / before * direction
+    return x
 
 
 def _moved(policy: Policy, old: Tensor, batch: Batch) -> float:
@@ -115,14 +185,20 @@ def _moved(policy: Policy, old: Tensor, batch: Batch) -> float:
     return policy.kl(old, policy.distribution(policy.network(batch.obs))).mean().item()
 
 
-def _fit(critic: Learnable[Critic], batch: Batch, rate: float) -> float:
-    """One step of the critic up −½ mean (target − V)², in its own unit; returns that loss before it."""
-    network = critic.network
-    trace = network.trace(batch.obs)
-    error = batch.target / network.unit.clamp(min=1e-12) - trace[-1].squeeze(-1)
-    network.pull_back(trace, error.unsqueeze(-1) / len(batch))
-    critic.climb(rate)
-    return 0.5 * error.square().mean().item()
+def _fit(critic: Learnable[Critic] | None, batch: Batch, rate: float, steps: int = 1) -> float:
+    """Steps of the critic up −½ mean (target − V)², in its own unit; returns that loss before the last one, NaN without one."""
+    if critic is None:
+        return math.nan
+    network, loss = critic.network, math.nan
+    target = batch.target / network.unit.clamp(min=1e-12)
+    for _ in range(steps):
+        trace = network.trace(batch.obs)
+        error = target - trace[-1].squeeze(-1)
+        network.pull_back(trace, error.unsqueeze(-1) / len(batch))
+        loss = 0.5 * error.square().mean().item()
+        critic.insist_finite(loss, rate)
+        critic.climb(rate)
+    return loss
 
 
-UPDATES: Mapping[str, Update] = {"ascent": ascent, "clipped": clipped}
+UPDATES: Mapping[str, Update] = {"ascent": ascent, "clipped": clipped, "natural": natural}

@@ -26,6 +26,8 @@ def postgresql() -> Iterator[str]:
     if programs is None:
         pytest.skip("no PostgreSQL: neither PGLAB_TEST_DATABASE_URL is set nor are initdb and pg_ctl installed")
     user = _unprivileged_user()
+    if user is None and _is_root():
+        pytest.skip("no PostgreSQL: it refuses to run as root, and there is no user postgres or nobody to run it as")
     directory = Path(tempfile.mkdtemp(prefix="pglab-pg-"))
     if user is not None:
         shutil.chown(directory, user)
@@ -51,9 +53,13 @@ def _postgresql_programs() -> Path | None:
     return next((place for place in places if (place / "initdb").exists() and (place / "pg_ctl").exists()), None)
 
 
+def _is_root() -> bool:
+    return sys.platform != "win32" and os.geteuid() == 0
+
+
 def _unprivileged_user() -> str | None:
-    """PostgreSQL refuses to run as root."""
-    if sys.platform == "win32" or os.geteuid() != 0:
+    """Whom to be for PostgreSQL, where one is root; None: oneself."""
+    if not _is_root():
         return None
     import pwd
 

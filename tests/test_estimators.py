@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgcore.estimators import ESTIMATORS, actor_critic, bootstrapped_return, gae, mean_baseline, reinforce, reward_to_go
@@ -11,6 +11,8 @@ from pgcore.estimators import value_baseline
 from pgcore.rollout import Rollout
 
 OPTIONS = {"gae_lambda": 0.9}
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def make_rollout(reward, value=None, last_value=0.0, terminated=(), truncated=(), invalid=()):
@@ -92,8 +94,10 @@ def oracle(name, rollout, discount, gae_lambda):
             weight[t, n] = to_go(t, n, bridge=False) - (np.mean(others) if others else 0.0)
         elif name in ("value-baseline", "a2c", "a3c"):
             weight[t, n] = to_go(t, n, bridge=True) - v[t, n]
-        elif name == "actor-critic":
+        elif name in ("actor-critic", "dqn"):
             weight[t, n] = delta(t, n)
+        elif name == "article":
+            weight[t, n] = 1.0
         elif name in ("gae", "ppo", "trpo"):
             weight[t, n] = sum((discount * gae_lambda) ** (k - t) * delta(k, n) for k in range(t, last + 1))
         else:

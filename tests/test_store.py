@@ -230,7 +230,6 @@ def everything_asked_of(view: RunStore, run_id: str) -> Iterator[object]:
     yield lambda: view.heartbeat(run_id, 1.0)
     yield lambda: view.set_status(run_id, "failed")
     yield lambda: view.claim(run_id, this_process())
-    yield lambda: view.hand_back(run_id, this_process())
     yield lambda: view.park(run_id)
     yield lambda: view.reach_pause(run_id, 1)
     yield lambda: view.save_checkpoint(run_id, 1, 1, b"")
@@ -444,10 +443,13 @@ def test_a_run_handed_to_a_process_is_for_that_one_only(store: RunStore) -> None
     assert store.run(run_id).status == "starting"
     with pytest.raises(BadInput):
         store.claim(run_id, this_process())
-    store.hand_back(run_id, this_process())
-    assert store.run(run_id).status == "starting"
-    store.hand_back(run_id, ELSEWHERE)
+
+
+def test_a_run_whose_process_ended_before_taking_it_waits_again(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    assert store.assign(GONE, cap=1) == run_id
     assert (store.run(run_id).status, store.run(run_id).process) == ("queued", None)
+    assert store.assign(ELSEWHERE, cap=1) == run_id
 
 
 def test_stopped_and_deleted_runs_are_not_handed_out(store: RunStore) -> None:

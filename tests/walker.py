@@ -18,7 +18,7 @@ STEPS_AN_UPDATE = 100
 
 
 class Walker:
-    """Learns nothing: a random walk that `max_steps` ends, a hundred steps an update; all its state is a place and a generator."""
+    """Learns nothing: a random walk that `max_steps` ends, a hundred steps an update. Its state: a place and a generator."""
 
     def __init__(
         self, config: TrainConfig, prices: object = None, seconds: float = 0.0, fails: BaseException | None = None

@@ -104,8 +104,15 @@ def _widget(page: str, task: str, setting: Setting) -> None:
     common: dict[str, Any] = {"key": key, "help": setting.help}
     if setting.name == "estimator":
         before = st.session_state[key]
-        st.pills(label, setting.choices, format_func=lambda name: ESTIMATORS[name].title, required=True,
-                 on_change=_follow_estimator, args=(page, task, before), **common)  # fmt: skip
+        st.pills(
+            label,
+            setting.choices,
+            format_func=lambda name: ESTIMATORS[name].title,
+            required=True,
+            on_change=_follow_estimator,
+            args=(page, task, before),
+            **common,
+        )
     elif setting.choices is not None:
         st.segmented_control(label, setting.choices, required=True, **common)
     elif setting.kind is bool:
@@ -115,7 +122,7 @@ def _widget(page: str, task: str, setting: Setting) -> None:
     elif setting.scale == "log":
         options = _grid(setting, st.session_state[key])
         st.select_slider(label, options, format_func=_readable(setting), **common)
-    elif setting.kind is float and setting.step and not setting.optional or _is_narrow(setting):
+    elif (setting.kind is float and setting.step and not setting.optional) or _is_narrow(setting):
         st.slider(label, setting.low, setting.high, step=setting.step or 1, format=_format(setting), **common)
     else:
         st.number_input(label, setting.low, setting.high, step=setting.step or (1 if setting.kind is int else 1.0), **common)

@@ -12,7 +12,7 @@ from pgcore import charts
 from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
 from pgcore.runs.packing import Records
-from pgcore.runs.run import Run
+from pgcore.runs.run import Desired, Run
 from pgcore.tasks import find_task
 
 TICK_S = 0.25
@@ -60,9 +60,12 @@ def _attached(page: str) -> Run | None:
 def _live(page: str, config: TrainConfig | None, window: int, was_active: bool) -> None:
     run_id = st.session_state.get(f"{page}.run")
     run = store().run(run_id) if run_id else None
-    if was_active and run is not None and run.is_over:
+    is_active = run is not None and not run.is_over
+    if is_active != was_active:  # ticks have to begin or to end
         st.rerun()
-    _toolbar(page, config, run)
+    _toolbar(page, config, run, is_active)
+    if problem := st.session_state.pop(f"{page}.problem", None):
+        st.error(problem)
     if run is None:
         st.info("Press **Train**. It takes about a second.", icon=":material/play_arrow:")
         return
@@ -72,56 +75,73 @@ def _live(page: str, config: TrainConfig | None, window: int, was_active: bool) 
     _charts(page, run, records, window)
 
 
-def _toolbar(page: str, config: TrainConfig | None, run: Run | None) -> None:
-    active = run is not None and not run.is_over
-    paused = active and run is not None and (run.status == "paused" or run.desired == "pause")
+def _toolbar(page: str, config: TrainConfig | None, run: Run | None, is_active: bool) -> None:
+    """The buttons act in callbacks: a tick that comes in between cannot swallow a click."""
+    is_paused = is_active and run is not None and "pause" in (run.desired, run.status.removesuffix("d"))
     with st.container(horizontal=True, vertical_alignment="center"):
-        if st.button("Train", type="primary", icon=":material/play_arrow:", shortcut="Ctrl+Enter", key=f"{page}.train",
-                     disabled=config is None or active):  # fmt: skip
-            assert config is not None
-            _train(page, config)
-        if paused:
-            if st.button("Resume", icon=":material/resume:", key=f"{page}.resume"):
-                _ask(run, "run")
-        elif st.button("Pause", icon=":material/pause:", key=f"{page}.pause", disabled=not active):
-            _ask(run, "pause")
-        if st.button("Stop", icon=":material/stop:", key=f"{page}.stop", disabled=not active):
-            _ask(run, "stop")
-        if st.button("Reset", icon=":material/restart_alt:", key=f"{page}.reset", disabled=run is None,
-                     help="Clear the page. A run that is going on is stopped; it stays in the list of runs."):  # fmt: skip
-            if active:
-                _ask(run, "stop")
-            st.session_state[f"{page}.run"] = None
-            st.query_params.pop("run", None)
-            st.rerun()
+        st.button(
+            "Train",
+            type="primary",
+            icon=":material/play_arrow:",
+            shortcut="Ctrl+Enter",
+            key=f"{page}.train",
+            disabled=config is None or is_active,
+            on_click=_train,
+            args=(page, config),
+        )
+        st.button(
+            "Resume" if is_paused else "Pause",
+            icon=":material/resume:" if is_paused else ":material/pause:",
+            key=f"{page}.pause",
+            disabled=not is_active,
+            on_click=_ask,
+            args=(page, "run" if is_paused else "pause"),
+            width=120,
+        )
+        st.button(
+            "Stop", icon=":material/stop:", key=f"{page}.stop", disabled=not is_active, on_click=_ask, args=(page, "stop")
+        )
+        st.button(
+            "Reset",
+            icon=":material/restart_alt:",
+            key=f"{page}.reset",
+            disabled=run is None,
+            on_click=_reset,
+            args=(page,),
+            help="Clear the page. A run that is going on is stopped; it stays in the list of runs.",
+        )
 
 
 def _train(page: str, config: TrainConfig) -> None:
     try:
         run_id = store().create_run(config)
     except BadInput as error:
-        st.error(str(error))
+        st.session_state[f"{page}.problem"] = str(error)
         return
     pool().wake()
     st.session_state[f"{page}.run"] = run_id
     st.query_params["run"] = run_id
-    st.rerun()
 
 
-def _ask(run: Run | None, desired: str) -> None:
-    assert run is not None
+def _ask(page: str, desired: Desired) -> None:
+    run = store().run(st.session_state[f"{page}.run"])
     if desired == "run" and run.status == "paused":
         store().resume(run.id)
         pool().wake()
-    else:
-        store().request(run.id, desired=desired)  # type: ignore[arg-type]
+    elif not run.is_over:
+        store().request(run.id, desired=desired)
+
+
+def _reset(page: str) -> None:
+    _ask(page, "stop")
+    st.session_state[f"{page}.run"] = None
+    st.query_params.pop("run", None)
 
 
 def _progress(run: Run, records: Records) -> None:
     config = run.config
-    st.caption(
-        f"{find_task(run.task).title} · {run.estimator} · {config.policy} · α {config.learning_rate:g} · γ {config.discount:g} · seed {config.seed}"
-    )
+    settings = [run.estimator, config.policy, f"α {config.learning_rate:g}", f"γ {config.discount:g}", f"seed {config.seed}"]
+    st.caption(" · ".join([find_task(run.task).title, *settings]))
     steps = int(records.env_steps[-1]) if len(records) else 0
     share = min(1.0, steps / config.max_steps)
     if run.solved:
@@ -136,12 +156,17 @@ def _progress(run: Run, records: Records) -> None:
             parts += [f"at most {_duration((config.max_steps - steps) / rate)} left"]
     if run.status == "queued" and run.position:
         parts = [f"place {run.position} in the queue"]
-    word = "solved" if run.solved else STATUS_WORDS[run.status]
-    st.progress(share, text=" · ".join([word, *parts]))
+    st.progress(share, text=" · ".join([_state(run), *parts]))
     if run.error:
         st.error(run.error.strip().splitlines()[-1], title="The run failed")
     if pool().problem and run.status == "queued":
         st.warning(pool().problem)
+
+
+def _state(run: Run) -> str:
+    if not run.solved:
+        return STATUS_WORDS[run.status]
+    return "solved" if run.status == "finished" else f"{STATUS_WORDS[run.status]}, solved"
 
 
 def _numbers(run: Run, records: Records) -> None:
@@ -155,7 +180,7 @@ def _numbers(run: Run, records: Records) -> None:
     cells[1].metric("Best episode", best)
     cells[2].metric("Episodes", episodes)
     cells[3].metric("Entropy (nats)", entropy, help="How undecided the policy is: 0 when it always picks the same action.")
-    cells[4].metric("Status", "solved" if run.solved else STATUS_WORDS[run.status])
+    cells[4].metric("Status", _state(run))
 
 
 def _charts(page: str, run: Run, records: Records, window: int) -> None:

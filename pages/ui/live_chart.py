@@ -1,7 +1,5 @@
 """A plotly chart that is updated in place: zoom and node survive new data, where st.plotly_chart would mount it anew."""
 
-import json
-
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -24,8 +22,30 @@ function themed(layout, style) {
   const out = { ...layout, template: undefined, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { ...layout.font, color: text, family: read("--st-font") } };
   for (const name of Object.keys(out))
-    if (/^[xy]axis/.test(name)) out[name] = { gridcolor: lines, zerolinecolor: lines, linecolor: lines, automargin: true, ...out[name] };
+    if (/^[xy]axis/.test(name))
+      out[name] = { gridcolor: lines, zerolinecolor: lines, linecolor: lines, automargin: true, ...out[name] };
   return out;
+}
+
+const states = new WeakMap();
+
+// Plotly draws in steps: what arrives while it draws waits, and only the newest of it is drawn.
+async function draw(node, state) {
+  if (state.isDrawing) return;
+  state.isDrawing = true;
+  try {
+    const Plotly = await plotly();
+    while (state.next && node.isConnected) {
+      const { traces, layout, config } = state.next;
+      state.next = null;
+      await Plotly.react(node, traces, layout, config);
+    }
+  } catch (error) {
+    if (!window.Plotly) node.textContent = error.message;
+    else console.warn(error);
+  } finally {
+    state.isDrawing = false;
+  }
 }
 
 export default function ({ data, parentElement }) {
@@ -34,13 +54,16 @@ export default function ({ data, parentElement }) {
   node.setAttribute("aria-label", data.alt);
   node.style.height = data.height + "px";
   const figure = JSON.parse(data.figure);
-  const layout = themed({ ...figure.layout, uirevision: data.identity, height: data.height, autosize: true }, getComputedStyle(node));
-  const config = { responsive: true, displaylogo: false, toImageButtonOptions: { filename: data.identity, scale: 2 },
-    modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
-  plotly()
-    .then(Plotly => Plotly.react(node, figure.data, layout, config))
-    .catch(error => { node.textContent = error.message; });
-  return () => { if (window.Plotly) window.Plotly.purge(node); };
+  const state = states.get(node) ?? {};
+  states.set(node, state);
+  state.next = {
+    traces: figure.data,
+    layout: themed({ ...figure.layout, uirevision: data.identity, height: data.height }, getComputedStyle(node)),
+    config: { responsive: true, displaylogo: false, toImageButtonOptions: { filename: data.identity, scale: 2 },
+      modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "sendChartToCloud"] },
+  };
+  draw(node, state);
+  return () => { state.next = null; if (window.Plotly && !node.isConnected) window.Plotly.purge(node); };
 }
 """
 

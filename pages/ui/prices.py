@@ -22,9 +22,14 @@ def price_picker(page: str) -> PriceSeries | None:
         source = st.segmented_control("Prices from", SOURCES, required=True, key=f"{page}.source", persist_state="session")
         if source == "Sample":
             chosen = st.segmented_control(
-                "Sample", list(SAMPLES), format_func=SAMPLES.__getitem__, required=True, help=SAMPLE_SOURCE,
-                key=f"{page}.sample", persist_state="session",
-            )  # fmt: skip
+                "Sample",
+                list(SAMPLES),
+                format_func=SAMPLES.__getitem__,
+                required=True,
+                help=SAMPLE_SOURCE,
+                key=f"{page}.sample",
+                persist_state="session",
+            )
             st.session_state[key] = chosen or next(iter(SAMPLES))
     if source == "Upload":
         _upload(page)
@@ -37,9 +42,12 @@ def price_picker(page: str) -> PriceSeries | None:
 
 def _upload(page: str) -> None:
     file = st.file_uploader(
-        "A file of prices", type=None, key=f"{page}.file", max_upload_size=LIMIT_BYTES // 2**20,
+        "A file of prices",
+        type=None,
+        key=f"{page}.file",
+        max_upload_size=LIMIT_BYTES // 2**20,
         help="CSV or text from Yahoo, Stooq, Nasdaq, Investing.com, MetaTrader, a broker, a spreadsheet …",
-    )  # fmt: skip
+    )
     if file is None:
         return
     try:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 ACTIONS = ("buy", "sell", "hold")
+FILLS = ("close", "next-open")
 BUY, SELL, HOLD = range(3)
 
 

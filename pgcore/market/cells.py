@@ -72,8 +72,7 @@ class Cells:
         order = np.argsort(self.codes, kind="stable")
         ends = np.cumsum(np.bincount(self.codes[order][self.codes[order] >= 0], minlength=len(self.shapes)))
         order = order[len(self) - (ends[-1] if ends.size else 0) :]
-        for shape, rows in zip(self.shapes, np.split(order, ends[:-1]), strict=True):
-            yield shape, rows
+        yield from zip(self.shapes, np.split(order, ends[:-1]), strict=True)
 
     def number(self, rows: IntArray, places: Iterable[int]) -> IntArray:
         """The whole number that the digits at these byte places of the cells spell, [rows]."""

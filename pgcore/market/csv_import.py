@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from pgcore.market.cells import Cells, NeedsChoice
 from pgcore.market.column_choice import PRICE_ROLES, Choices, Taken, choose_columns, is_numeric, pick_ticker, text_columns
-from pgcore.market.dates import Dates, read_clock, read_dates
+from pgcore.market.dates import Dates, is_monotone, read_clock, read_dates
 from pgcore.market.file_text import LIMIT_BYTES, FileText, open_text
 from pgcore.market.layout import DELIMITERS, Layout, find_layout
 from pgcore.market.numbers import Numbers, decide_decimal, decimal_evidence, read_numbers
@@ -168,7 +168,7 @@ def _telling_column(layout: Layout, table: _Table) -> int | None:
     """A column of words that tells rows of one date apart: the tickers of a file that does not say so."""
     dates = table.dates.values
     candidates = text_columns(layout, table.taken)
-    if not candidates or np.unique(dates).size > 0.98 * dates.size:
+    if not candidates or is_monotone(dates, strictly=True) or np.unique(dates).size > 0.98 * dates.size:
         return None
     for column in candidates:
         words = read_columns(layout, [column]).read[column].combine_chunks().dictionary_encode()
@@ -193,7 +193,8 @@ def _lost_dates(table: _Table, log: Log) -> None:
     within = int(missing.sum()) - behind
     if within > MOST_UNREADABLE * missing.size:
         raise PriceError(
-            f'{within:,} of {missing.size:,} dates cannot be read, the first is "{example[:40]}": correct these rows or take them out.'
+            f'{within:,} of {missing.size:,} dates cannot be read, the first is "{example[:40]}": correct these rows or take '
+            "them out."
         )
     shown = f', as "{example[:30]}"' if example and within else ""
     log.repair("lines below the table left out", behind)
@@ -214,9 +215,8 @@ def _unreadable(table: _Table, layout: Layout) -> list[str]:
                 f'{numbers.unreadable:,} cells of the column "{label}" are no numbers, the first is "{numbers.example[:40]}": '
                 "correct them, or choose another column or decimal mark."
             )
-        notes.append(
-            f'{numbers.unreadable:,} cells of the column "{label}" are no numbers, as "{numbers.example[:40]}", and count as missing.'
-        )
+        what = f'{numbers.unreadable:,} cells of the column "{label}" are no numbers, as "{numbers.example[:40]}"'
+        notes.append(f"{what}, and count as missing.")
     return notes
 
 

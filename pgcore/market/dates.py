@@ -1,7 +1,8 @@
 """Columns of dates and times of day into datetime64[us]: one order a file, epochs and serial days, zones dropped."""
 
 from calendar import monthrange
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,22 +14,22 @@ from pgcore.market.prices import PriceError
 DateArray = NDArray[np.datetime64]
 ORDERS = {"day-first": "dmy", "month-first": "mdy", "year-first": "ymd"}
 EARLIEST, LATEST = 1600, 2200
-TAIWAN = 1911  # the year before the first of its calendar
-SERIAL_DAYS = (15_000, 80_000)  # 1941 to 2119, as Excel counts days from 1899-12-30
+MOST_MISFITS = 0.05
+_TAIWAN = 1911  # the year before the first of its calendar
+_SERIAL_DAYS = (15_000, 80_000)  # 1941 to 2119, as Excel counts days from 1899-12-30
 _EXCEL_START = np.datetime64("1899-12-30", "us")
-_UNITS = {"s": (1e11, 1_000_000), "ms": (1e14, 1_000), "µs": (1e17, 1)}  # epochs below this many units; microseconds a unit
+_EPOCHS = ((1e11, 1_000_000), (1e14, 1_000), (1e17, 1))  # s, ms, µs: an epoch is below so many, and so many µs are one
 _HOUR, _MINUTE, _SECOND = 3_600_000_000, 60_000_000, 1_000_000
-_NO_INTEGER = np.iinfo(np.int64).min
+_NAT = np.datetime64("NaT", "us")
 
 
 @dataclass(frozen=True)
 class Dates:
-    """Values datetime64[us] [T], NaT where a cell is no date; `order` as it was read, and what was done with time zones."""
+    """Values datetime64[us] [T], NaT where a cell is no date; the order they were read in; what became of time zones."""
 
     values: DateArray
-    order: str = ""
+    order: str = "year-first"
     note: str = ""
-    unreadable: tuple[int, ...] = field(default=(), repr=False)
 
 
 def is_date(text: str) -> bool:
@@ -39,29 +40,8 @@ def is_date(text: str) -> bool:
         return False
     if not stamp.plain and _in_calendar(text.encode(), stamp):
         return True
-    stamp = stamp if stamp.plain else bare_number(shape)
-    return stamp is not None and _may_count_time(_spelled(text.encode(), stamp.plain), len(stamp.plain))
-
-
-def _spelled(content: bytes, places: Places) -> int:
-    return int(bytes(content[place] for place in places) or b"0")
-
-
-def _in_calendar(content: bytes, stamp: Stamp) -> bool:
-    if stamp.unordered:
-        first, middle, last = (_spelled(content, places) for places in stamp.unordered)
-        return 1 <= min(first, middle) <= 12 and (max(first, middle) <= 31 or last <= 31)
-    year = _spelled(content, stamp.year) + {2: 2000, 3: TAIWAN}.get(len(stamp.year), 0)
-    month = stamp.month if isinstance(stamp.month, int) else _spelled(content, stamp.month)
-    if not (EARLIEST <= year <= LATEST and 1 <= month <= 12):
-        return False
-    return not stamp.day or 1 <= _spelled(content, stamp.day) <= monthrange(year, month)[1]
-
-
-def _may_count_time(number: int, digits: int) -> bool:
-    """Whether a number may be a serial day, an epoch, YYYYMM or YYMMDD."""
-    six = digits == 6 and (1 <= number % 100 <= 12 or 1 <= number // 100 % 100 <= 12)
-    return SERIAL_DAYS[0] <= number <= SERIAL_DAYS[1] or number >= 1e8 or six
+    number = stamp if stamp.plain else bare_number(shape)
+    return number is not None and _may_count_time(_spelled(text.encode(), number.plain), len(number.plain))
 
 
 def is_weak_date(text: str) -> bool:
@@ -73,7 +53,7 @@ def is_weak_date(text: str) -> bool:
 def is_full_date(text: str) -> bool:
     """Whether a cell names a day, not only a month."""
     stamp = understand_date(shape_of(text))
-    return is_date(text) and stamp is not None and bool(stamp.day or stamp.unordered or stamp.plain)
+    return stamp is not None and stamp.full and is_date(text)
 
 
 def is_clock(text: str) -> bool:
@@ -81,16 +61,39 @@ def is_clock(text: str) -> bool:
     return understand_clock(shape_of(text)) is not None
 
 
+def _spelled(content: bytes, places: Places) -> int:
+    return int(bytes(content[place] for place in places) or b"0")
+
+
+def _in_calendar(content: bytes, stamp: Stamp) -> bool:
+    if stamp.unordered:
+        first, middle, last = (_spelled(content, places) for places in stamp.unordered)
+        return 1 <= min(first, middle) <= 12 and (max(first, middle) <= 31 or last <= 31)
+    year = _spelled(content, stamp.year) + {2: 2000, 3: _TAIWAN}.get(len(stamp.year), 0)
+    month = stamp.month if isinstance(stamp.month, int) else _spelled(content, stamp.month)
+    if not (EARLIEST <= year <= LATEST and 1 <= month <= 12):
+        return False
+    return not stamp.day or 1 <= _spelled(content, stamp.day) <= monthrange(year, month)[1]
+
+
+def _may_count_time(number: int, digits: int) -> bool:
+    """Whether a number may be a serial day, an epoch, YYYYMM or YYMMDD."""
+    six = digits == 6 and (1 <= number % 100 <= 12 or 1 <= number // 100 % 100 <= 12)
+    return _SERIAL_DAYS[0] <= number <= _SERIAL_DAYS[1] or number >= 1e8 or six
+
+
 def read_dates(cells: Cells, order: str | None = None, clock: IntArray | None = None) -> Dates:
     """Every cell as a date, plus the time of day of `clock` (microseconds, [T]) where that is a column of its own.
 
-    Where day-first and month-first both fit all cells, the one that gives strictly monotone dates is taken. Zones are
-    dropped and the local time kept, since a trading day is a day at the exchange. Raises NeedsChoice where both orders
-    remain, PriceError where the order that was asked for does not fit.
+    Where several orders of day, month and year fit, the one that gives strictly monotone dates is taken. Zones are dropped
+    and the local time kept, since a trading day is a day at the exchange. Raises NeedsChoice where several orders remain,
+    PriceError where the order that was asked for does not fit.
     """
-    values = np.full(len(cells), np.datetime64("NaT", "us"))
+    values: DateArray = np.full(len(cells), _NAT)
     offsets = np.zeros(len(cells), np.int64)
-    plain, unordered, zones = [], [], set()
+    plain: list[tuple[Stamp, IntArray]] = []
+    unordered: list[tuple[Stamp, IntArray]] = []
+    zones: set[str] = set()
     for shape, rows in cells.groups():
         stamp = understand_date(shape)
         if stamp is None:
@@ -106,20 +109,18 @@ def read_dates(cells: Cells, order: str | None = None, clock: IntArray | None = 
         if stamp.unordered:
             unordered.append((stamp, rows))
             continue
-        values[rows] = _local(cells, rows, stamp, "")
+        values[rows] = _local(cells, rows, stamp)
         number = bare_number(shape)
-        if number is not None and np.isnat(values[rows]).mean() > 0.5:
+        if number is not None and np.isnat(values[rows]).mean() > 0.5:  # 946857600000 is no year 9468
             plain.append((number, rows))
     if plain:
-        rows = np.concatenate([rows for _, rows in plain])
-        values[rows] = _bare_numbers(cells, plain)
-    day = clock.astype("timedelta64[us]") if clock is not None else np.timedelta64(0, "us")
-    read_as = "year-first"
+        values[np.concatenate([rows for _, rows in plain])] = _bare_numbers(cells, plain)
+    within_day = 0 if clock is None else clock.astype("timedelta64[us]")
+    order_read = "year-first"
     if unordered:
-        read_as, values = _settle_order(cells, values, unordered, order, day)
-    values = values + day
-    values, note = _without_zone(values, offsets, zones)
-    return Dates(values, read_as, note)
+        order_read, values = _settle_order(cells, values, unordered, order, within_day)
+    local, note = _without_zone(values + within_day, offsets, zones)
+    return Dates(local, order_read, note)
 
 
 def read_clock(cells: Cells) -> IntArray:
@@ -128,18 +129,20 @@ def read_clock(cells: Cells) -> IntArray:
     understood = [(understand_clock(shape), rows) for shape, rows in cells.groups()]
     with_seconds = any(stamp is not None and len(stamp.plain) > 4 for stamp, _ in understood)
     for stamp, rows in understood:
-        if stamp is None:
-            continue
-        if stamp.plain:
+        if stamp is not None and stamp.plain:
             number = cells.number(rows, stamp.plain) * (1 if with_seconds else 100)
             times[rows] = number // 10_000 * _HOUR + number // 100 % 100 * _MINUTE + number % 100 * _SECOND
-        else:
+        elif stamp is not None:
             times[rows] = _time_of_day(cells, rows, stamp)
     return times
 
 
 def _settle_order(
-    cells: Cells, values: DateArray, unordered: list[tuple[Stamp, IntArray]], wanted: str | None, day: np.timedelta64 | NDArray
+    cells: Cells,
+    values: DateArray,
+    unordered: Sequence[tuple[Stamp, IntArray]],
+    wanted: str | None,
+    within_day: NDArray[np.timedelta64] | int,
 ) -> tuple[str, DateArray]:
     """The order of day, month and year of the whole column, and the values with it."""
     readings: dict[str, DateArray] = {}
@@ -148,133 +151,127 @@ def _settle_order(
         for stamp, rows in unordered:
             readings[order][rows] = _local(cells, rows, stamp, order)
     rows = np.concatenate([rows for _, rows in unordered])
-    wrong = {order: int(np.isnat(reading[rows]).sum()) for order, reading in readings.items()}
-    example = cells.text(rows[0]).strip()
+    misfits = {order: np.isnat(reading[rows]) for order, reading in readings.items()}
     if wanted is not None:
-        if wrong[wanted] > 0.05 * rows.size:
-            misfit = cells.text(rows[np.isnat(readings[wanted][rows])][0]).strip()
+        if misfits[wanted].mean() > MOST_MISFITS:
+            example = cells.text(int(rows[misfits[wanted]][0])).strip()
             raise PriceError(
-                f"The dates do not fit {wanted}: {misfit} would be no date. Choose another order of day and month."
+                f"The dates do not fit {wanted}: {example} would be no date. Choose another order of day and month."
             )
         return wanted, readings[wanted]
-    fitting = [order for order in ORDERS if wrong[order] == min(wrong.values())]
-    different = [order for i, order in enumerate(fitting) if not any(_same(readings[order], readings[o]) for o in fitting[:i])]
-    for monotone in (_strictly_monotone, _monotone):
-        chosen = [order for order in different if monotone(readings[order] + day)]
-        if len(different) > 1 and len(chosen) == 1:
-            different = chosen
-    if len(different) > 1:
+    fewest = min(misfit.sum() for misfit in misfits.values())
+    possible: list[str] = []
+    for order in ORDERS:
+        if misfits[order].sum() == fewest and not any(_same(readings[order], readings[other]) for other in possible):
+            possible.append(order)
+    for strictly in (True, False):
+        monotone = [order for order in possible if is_monotone(readings[order] + within_day, strictly)]
+        if len(monotone) == 1:
+            possible = monotone
+    if len(possible) > 1:
         raise NeedsChoice(
-            f"The dates can be read {' or '.join(different)} ({example}), and nothing in the file says which: choose the order.",
+            f"The dates can be read {' or '.join(possible)} ({cells.text(int(rows[0])).strip()}), and nothing in the file says "
+            "which: choose the order.",
             "date_order",
-            different,
+            possible,
         )
-    return different[0], readings[different[0]]
+    return possible[0], readings[possible[0]]
 
 
 def _same(a: DateArray, b: DateArray) -> bool:
     return bool(np.array_equal(a, b, equal_nan=True))
 
 
-def _steps(values: DateArray) -> NDArray[np.int64]:
-    return np.diff(values[~np.isnat(values)].astype(np.int64))
-
-
-def _strictly_monotone(values: DateArray) -> bool:
-    steps = _steps(values)
-    return bool((steps > 0).all() or (steps < 0).all())
-
-
-def _monotone(values: DateArray) -> bool:
-    steps = _steps(values)
+def is_monotone(values: DateArray, strictly: bool) -> bool:
+    """Whether dates only rise or only fall, leaving out NaT."""
+    steps = np.diff(values[~np.isnat(values)].astype(np.int64))
+    if strictly:
+        return bool((steps > 0).all() or (steps < 0).all())
     return bool((steps >= 0).all() or (steps <= 0).all())
 
 
-def _local(cells: Cells, rows: IntArray, stamp: Stamp, order: str) -> DateArray:
+def _local(cells: Cells, rows: IntArray, stamp: Stamp, order: str = "year-first") -> DateArray:
     """The date and time as written, [rows]; NaT where it is not in the calendar."""
-    year, month, day = (
-        (dict(zip(ORDERS[order], stamp.unordered, strict=True))[part] for part in "ymd")
-        if stamp.unordered
-        else (stamp.year, stamp.month, stamp.day)
-    )
-    years = cells.number(rows, year)
+    year, month, day = stamp.year, stamp.month, stamp.day
+    if stamp.unordered:
+        year, month, day = (stamp.unordered[ORDERS[order].index(part)] for part in "ymd")
+    years = cells.number(rows, year) + {3: _TAIWAN}.get(len(year), 0)
     if len(year) == 2:
         years += np.where(years < 70, 2000, 1900)
-    elif len(year) == 3:
-        years += TAIWAN
     months = np.full(rows.size, month) if isinstance(month, int) else cells.number(rows, month)
     days = cells.number(rows, day) if day else np.ones(rows.size, np.int64)
-    possible = (len(year) >= 2) & (years >= EARLIEST) & (years <= LATEST) & (months >= 1) & (months <= 12) & (days >= 1)
+    moments = _calendar(years, months, days) + _time_of_day(cells, rows, stamp).astype("timedelta64[us]")
+    return moments if len(year) >= 2 else np.full(rows.size, _NAT)
+
+
+def _calendar(years: IntArray, months: IntArray, days: IntArray) -> DateArray:
+    """Midnight of each day; NaT for what is no day of the calendar, or of no year that prices are known of."""
+    possible = (years >= EARLIEST) & (years <= LATEST) & (months >= 1) & (months <= 12) & (days >= 1)
     first = np.where(possible, (years - 1970) * 12 + months - 1, 0).astype("datetime64[M]")
-    dates = first.astype("datetime64[D]") + (days - 1)
+    dates = first.astype("datetime64[D]") + (days - 1).astype("timedelta64[D]")
     possible &= dates.astype("datetime64[M]") == first
-    moments = dates.astype("datetime64[us]") + _time_of_day(cells, rows, stamp).astype("timedelta64[us]")
-    return np.where(possible, moments, np.datetime64("NaT", "us"))
+    return np.where(possible, dates.astype("datetime64[us]"), _NAT)
 
 
 def _time_of_day(cells: Cells, rows: IntArray, stamp: Stamp) -> IntArray:
-    hours = cells.number(rows, stamp.hour)
+    """Microseconds after midnight; NaT's integer where the clock knows no such time."""
+    hours, minutes, seconds = (cells.number(rows, part) for part in (stamp.hour, stamp.minute, stamp.second))
     if stamp.afternoon is not None:
         hours = hours % 12 + (12 if stamp.afternoon else 0)
-    seconds = hours * _HOUR + cells.number(rows, stamp.minute) * _MINUTE + cells.number(rows, stamp.second) * _SECOND
-    return seconds + _fraction(cells, rows, stamp.fraction)
+    possible = (hours <= 24) & (minutes < 60) & (seconds <= 60)
+    time = hours * _HOUR + minutes * _MINUTE + seconds * _SECOND + _fraction(cells, rows, stamp.fraction, _SECOND)
+    return np.where(possible, time, np.iinfo(np.int64).min)
 
 
-def _fraction(cells: Cells, rows: IntArray, places: Places, whole: int = _SECOND) -> IntArray:
+def _fraction(cells: Cells, rows: IntArray, places: Places, whole: int) -> IntArray:
     """What the digits behind the decimal mark are of a whole of so many microseconds."""
-    kept = places[:12]
-    return (
-        np.round(cells.number(rows, kept) * (whole / 10.0 ** len(kept))).astype(np.int64)
-        if kept
-        else np.zeros(rows.size, np.int64)
-    )
+    digits = cells.number(rows, places[:12])
+    return np.round(digits * (whole / 10.0 ** len(places[:12]))).astype(np.int64)
 
 
-def _bare_numbers(cells: Cells, plain: list[tuple[Stamp, IntArray]]) -> DateArray:
+def _bare_numbers(cells: Cells, plain: Sequence[tuple[Stamp, IntArray]]) -> DateArray:
     """Epochs in s, ms, µs or ns, serial days, 202401 or 240102: one meaning for the column, by its size."""
+    signs = [-1 if stamp.negative else 1 for stamp, _ in plain]
     whole = np.concatenate(
-        [cells.number(rows, stamp.plain[:19]) * (-1 if stamp.negative else 1) for stamp, rows in plain]
-        or [np.zeros(0, np.int64)]
+        [sign * cells.number(rows, stamp.plain[:19]) for sign, (stamp, rows) in zip(signs, plain, strict=True)]
     )
-    size = np.abs(whole).max(initial=0)
-    typical = float(np.median(whole)) if whole.size else 0.0
-    if SERIAL_DAYS[0] <= typical <= SERIAL_DAYS[1] and size <= SERIAL_DAYS[1]:
-        part = np.concatenate([_fraction(cells, rows, stamp.fraction, 24 * _HOUR) for stamp, rows in plain])
-        milliseconds = np.round(part / 1000).astype(np.int64) * 1000
-        return _EXCEL_START + (whole * (24 * _HOUR) + milliseconds).astype("timedelta64[us]")
+    size = float(np.abs(whole).max())
     if all(len(stamp.plain) == 6 for stamp, _ in plain):
         return _six_digits(whole)
+
+    def in_microseconds(unit: int) -> IntArray:
+        parts = [sign * _fraction(cells, rows, stamp.fraction, unit) for sign, (stamp, rows) in zip(signs, plain, strict=True)]
+        return whole * unit + np.concatenate(parts)
+
+    if size <= _SERIAL_DAYS[1]:
+        milliseconds = np.round(in_microseconds(24 * _HOUR) / 1000).astype(np.int64)
+        dates = _EXCEL_START + (milliseconds * 1000).astype("timedelta64[us]")
+        return np.where(whole >= _SERIAL_DAYS[0], dates, _NAT)
     if size < 1e8:
-        return np.full(whole.size, np.datetime64("NaT", "us"))
-    for limit, microseconds in _UNITS.values():
-        if size < limit:
-            part = np.concatenate([_fraction(cells, rows, stamp.fraction, microseconds) for stamp, rows in plain])
-            return (whole * microseconds + np.where(whole < 0, -part, part)).astype("datetime64[us]")
-    return (whole // 1000).astype("datetime64[us]")
+        return np.full(whole.size, _NAT)
+    unit = next((unit for limit, unit in _EPOCHS if size < limit), None)
+    dates = (whole // 1000 if unit is None else in_microseconds(unit)).astype("datetime64[us]")
+    years = dates.astype("datetime64[Y]").astype(np.int64) + 1970
+    return np.where((years >= EARLIEST) & (years <= LATEST), dates, _NAT)
 
 
 def _six_digits(whole: IntArray) -> DateArray:
     """YYYYMM where all of them can be, else YYMMDD."""
-    years, months = whole // 100, whole % 100
-    if ((years >= EARLIEST) & (years <= LATEST) & (months >= 1) & (months <= 12)).all():
-        return ((years - 1970) * 12 + months - 1).astype("datetime64[M]").astype("datetime64[us]")
-    years, months, days = whole // 10_000, whole // 100 % 100, whole % 100
-    possible = (months >= 1) & (months <= 12) & (days >= 1)
-    years = years + np.where(years < 70, 2000, 1900)
-    first = np.where(possible, (years - 1970) * 12 + months - 1, 0).astype("datetime64[M]")
-    dates = first.astype("datetime64[D]") + (days - 1)
-    return np.where(
-        possible & (dates.astype("datetime64[M]") == first), dates.astype("datetime64[us]"), np.datetime64("NaT", "us")
-    )
+    one = np.ones(whole.size, np.int64)
+    months = _calendar(whole // 100, whole % 100, one)
+    if not np.isnat(months).any():
+        return months
+    years = whole // 10_000
+    return _calendar(years + np.where(years < 70, 2000, 1900), whole // 100 % 100, whole % 100)
 
 
 def _without_zone(values: DateArray, offsets: IntArray, zones: set[str]) -> tuple[DateArray, str]:
     """Local times; but UTC where a clock put back would make the local times repeat themselves and UTC does not."""
     if not zones:
         return values, ""
-    if (offsets != offsets[0]).any() and not _strictly_monotone(values):
+    if (offsets != offsets[0]).any() and not is_monotone(values, strictly=True):
         utc = values - offsets.astype("timedelta64[us]")
-        if _strictly_monotone(utc):
+        if is_monotone(utc, strictly=True):
             return utc, "Times were turned into UTC, because the local times repeat when the clocks are put back."
     named = ", ".join(sorted(zone for zone in zones if zone))
     return values, f"Times are the local times of the file; the time zone{f' ({named})' if named else ''} was dropped."

@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
 from pgcore.errors import BadInput
-from pgcore.market.accounting import HOLD, borrow_due, exposures, trade
+from pgcore.market.accounting import FILLS, HOLD, borrow_due, exposures, trade
 from pgcore.market.features import FEATURES, LIMIT, trailing_volatility
 from pgcore.market.parts import Part, split
 from pgcore.market.prices import PriceSeries, load_sample
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pgcore.config import TrainConfig
 
 ENV_ID = "pgcore/Stocks-v0"
-FILLS = ("close", "next-open")
 BASIS_POINT = 1e-4
 
 Flags = NDArray[np.bool_]

@@ -25,54 +25,36 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_SINGLE_BYTE = (
-    "cp1252",
-    "cp1250",
-    "cp1251",
-    "cp1254",
-    "cp1253",
-    "cp1255",
-    "cp1256",
-    "cp1257",
-    "cp874",
-    "koi8-r",
-    "cp866",
-    "cp850",
-    "mac-roman",
-)
-_EASTERN = ("gb18030", "big5", "cp949", "cp932", "euc-jp")
+_WESTERN = "cp1252 cp1250 cp1251 cp1254 cp1253 cp1255 cp1256 cp1257 cp874 koi8-r cp866 cp850 mac-roman"
+_EASTERN = "gb18030 big5 cp949 cp932 euc-jp"
 _EMPTY = codecs.BOM_UTF8 + b" \t\r\n"
+_PAGE = re.compile(
+    r"<(?:!doctype|html|head|body|\?xml|title|table|div|script|meta|p|h1|pre|center|!--|br|error)\b", re.IGNORECASE
+)
+_PAGE_HEAD = 8192
 _BINARY_DATA = "The file is not text: it holds binary data. Save the prices as CSV and give that file."
-_TIDY = str.maketrans(  # full-width and other digits and marks to ASCII; marks of writing direction dropped
-    {chr(0xFF01 + i): chr(0x21 + i) for i in range(94)}
-    | {chr(zero + i): str(i) for zero in (0x660, 0x6F0, 0x966, 0xE50) for i in range(10)}
-    | {
-        "\u066b": ".",
-        "\u066c": ",",
-        "\u200e": None,
-        "\u200f": None,
-        "\u202a": None,
-        "\u202c": None,
-        "\ufeff": None,
-        "\u2028": "\n",
-    }
-)
+# Full-width and other digits and marks as ASCII; marks of writing direction dropped.
+_TIDY: dict[int, str | None] = {0xFF01 + i: chr(0x21 + i) for i in range(94)}
+_TIDY |= {zero + i: str(i) for zero in (0x660, 0x6F0, 0x966, 0xE50) for i in range(10)}
+_TIDY |= {0x66B: ".", 0x66C: ",", 0x2028: "\n"} | dict.fromkeys((0x200E, 0x200F, 0x202A, 0x202C, 0xFEFF))
 _OTHER_FORMS = re.compile("[" + "".join(chr(c) for c in _TIDY) + "]+")
-_BINARY = (
-    (b"\xd0\xcf\x11\xe0", "It is an old binary Excel file (.xls): open it in a spreadsheet and save it as .xlsx or CSV."),
-    (b"%PDF", "It is a PDF document: prices cannot be read out of it. Look for a CSV download instead."),
-    (b"\x89PNG", "It is a picture: prices cannot be read out of it."),
-    (b"\xff\xd8\xff", "It is a picture: prices cannot be read out of it."),
-    (b"GIF8", "It is a picture: prices cannot be read out of it."),
-    (b"7z\xbc\xaf", "It is a packed file (.7z): unpack it and give the CSV file inside."),
-    (b"Rar!", "It is a packed file (.rar): unpack it and give the CSV file inside."),
-    (b"BZh", "It is a packed file (.bz2): unpack it and give the CSV file inside."),
-    (b"\xfd7zXZ", "It is a packed file (.xz): unpack it and give the CSV file inside."),
-    (b"\x28\xb5\x2f\xfd", "It is a packed file (.zst): unpack it and give the CSV file inside."),
-    (b"SQLite format 3", "It is a database: export the prices as CSV."),
-    (b"\x93NUMPY", "It is a NumPy file: write the prices as CSV."),
-    (b"\x80\x04\x95", "It is a Python pickle, which is never opened here because it could run code: write the prices as CSV."),
-)
+_UNPACK = "It is a packed file of a kind that is not unpacked here: unpack it and give the CSV file inside."
+_PICTURE = "It is a picture: prices cannot be read out of it."
+_BINARY = {
+    b"\xd0\xcf\x11\xe0": "It is an old binary Excel file (.xls): open it in a spreadsheet and save it as .xlsx or CSV.",
+    b"%PDF": "It is a PDF document: prices cannot be read out of it. Look for a CSV download instead.",
+    b"\x89PNG": _PICTURE,
+    b"\xff\xd8\xff": _PICTURE,
+    b"GIF8": _PICTURE,
+    b"7z\xbc\xaf": _UNPACK,
+    b"Rar!": _UNPACK,
+    b"BZh": _UNPACK,
+    b"\xfd7zXZ": _UNPACK,
+    b"\x28\xb5\x2f\xfd": _UNPACK,
+    b"SQLite format 3": "It is a database: export the prices as CSV.",
+    b"\x93NUMPY": "It is a NumPy file: write the prices as CSV.",
+    b"\x80\x04\x95": "It is a Python pickle, which is never opened here because it could run code: write the prices as CSV.",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +81,8 @@ def open_text(data: bytes, filename: str = "") -> FileText:
         return _open_zip(data)
     if data[:4] == b"PAR1":
         return FileText(read_parquet(data, LIMIT_BYTES), "Parquet", (), ".")
-    for magic, sentence in _BINARY:
-        if data.startswith(magic):
+    for mark, sentence in _BINARY.items():
+        if data.startswith(mark):
             raise PriceError(f"The file is not a table of text. {sentence}")
     return _decode(data)
 
@@ -115,7 +97,7 @@ def _gunzip(data: bytes) -> bytes:
             stream = zlib.decompressobj(31)
             while not stream.eof:
                 piece = stream.decompress(rest, _PIECE)
-                if len(unpacked) == 0:
+                if not unpacked and not piece.startswith(tuple(bom for bom, _ in _BOMS)):
                     _refuse_binary(piece[:_HEAD])
                 unpacked += piece
                 rest = stream.unconsumed_tail
@@ -213,11 +195,8 @@ def _refuse_non_text(head: str) -> None:
 
 def _refuse_binary(head: bytes) -> None:
     """Tells binary data by its control bytes."""
-    if (
-        head
-        and sum(head.count(c) for c in (*range(9), *range(14, 32))) > 0.001 * len(head) + 1
-        and not _wide_encoding(head[:4096])
-    ):
+    controls = len(head) - len(head.translate(None, bytes((*range(9), *range(14, 26), *range(27, 32)))))
+    if controls > 0.001 * len(head) + 1 and not _wide_encoding(head[:4096]):
         raise PriceError(_BINARY_DATA)
 
 
@@ -245,35 +224,31 @@ def _likely_encodings(data: bytes) -> list[str]:
     head = head[: head.rfind(b"\n") + 1] or head
     runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", head)]
     paired = bool(runs) and sum(run == 1 for run in runs) < 0.2 * len(runs)
-    order = (*_EASTERN, *_SINGLE_BYTE) if paired else (*_SINGLE_BYTE, *_EASTERN)
-    return sorted(order, key=lambda encoding: -_known_names(head, encoding))
+    order = f"{_EASTERN} {_WESTERN}" if paired else f"{_WESTERN} {_EASTERN}"
+    return sorted(order.split(), key=lambda encoding: -_known_names(head, encoding))
 
 
 def _known_names(head: bytes, encoding: str) -> float:
+    """How many cells of the opening lines are column names under this encoding; odd characters count against it."""
     try:
         text = head.decode(encoding)
     except UnicodeDecodeError:
         return -1.0
-    cells = re.split(r"[,;\t|\n\r]| {2,}", "\n".join(text.splitlines()[:30]))
+    cells = re.split(r"[,;\t|\n\r]| {2,}", "\n".join(text.splitlines()[:30]))[:400]
     odd = len(re.findall(r"[\x80-\x9f\ue000-\uf8ff]", text))
-    return (
-        sum(bool(meaning(cell).role) for cell in cells[:400] if 0 < len(cell) < 40 and not re.search(r"\d", cell)) - 0.01 * odd
-    )
+    return sum(bool(cell and meaning(cell).role) for cell in cells if not re.search(r"\d", cell)) - 0.01 * odd
 
 
 def _refuse_pages(head: str) -> None:
     """An error message saved as a file is shown as what it says."""
     start = head.lstrip("\ufeff \t\r\n")
     if start[:1] == "{" or re.match(r"\[\s*[\[{\"\]]", start):
-        raise PriceError(
-            f"The file is not a table but an answer in JSON{_quoted(_json_message(start))}. Download the prices as CSV."
-        )
-    if re.match(
-        r"<(?:!doctype|html|head|body|\?xml|title|table|div|script|meta|p|h1|pre|center|!--|br|error)\b", start, re.IGNORECASE
-    ):
-        text = re.sub(r"(?is)<(script|style)\b.*?</\1\s*>|<[^>]*>", " ", start)
-        message = re.sub(r"\s+", " ", html.unescape(text)).strip()
-        raise PriceError(f"The file is not a table but a web page{_quoted(message)}. Download the prices as CSV.")
+        said = _quoted(_json_message(start))
+        raise PriceError(f"The file is not a table but an answer in JSON{said}. Download the prices as CSV.")
+    if _PAGE.match(start):
+        text = re.sub(r"(?is)<(script|style)\b.*?</\1\s*>|<[^>]*>", " ", start[:_PAGE_HEAD])
+        said = _quoted(" ".join(html.unescape(text).split()))
+        raise PriceError(f"The file is not a table but a web page{said}. Download the prices as CSV.")
 
 
 def _quoted(message: str) -> str:

@@ -6,47 +6,53 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pgcore.market.cells import BLANKS, LONGEST_CELL, Cells, IntArray, NeedsChoice, byte_places, shape_of
+from pgcore.market.prices import FloatArray
 
-MISSING_MARKS = tuple(
-    "- -- --- — – − . .. ... … ? * / NA N/A n/a na N.A. n.a. #N/A #N/A! #NA #VALUE! #REF! #DIV/0! #NUM! #NULL! #NAME? NULL "
-    "null Null (null) None none NONE nil NIL NaN nan NAN -nan <NA> NaT inf -inf missing Missing \\N x X ND N.D. nd n.d. k.A. "
-    "k. A. s/d b.d. b/d н/д нет 无 無 空 なし ー － 없음 yok".split()
-)
-_MULTIPLIERS = {
-    **dict.fromkeys(("k", "tsd", "tsd.", "тыс", "тыс.", "千", "천", "thousand", "mil"), 3),
-    **dict.fromkeys(("万", "萬", "만"), 4),
-    **dict.fromkeys(("lakh", "lac"), 5),
-    **dict.fromkeys(("m", "mn", "mm", "mio", "mio.", "mln", "mln.", "млн", "млн.", "million", "百万"), 6),
-    **dict.fromkeys(("cr", "crore"), 7),
-    **dict.fromkeys(("亿", "億", "억"), 8),
-    **dict.fromkeys(("b", "bn", "mrd", "mrd.", "mld", "mld.", "млрд", "млрд.", "bln", "billion", "g"), 9),
-    **dict.fromkeys(("t", "tn", "trn", "bio", "bio.", "万亿", "兆", "trillion"), 12),
+_MISSING = r"""
+    - -- --- — – − . .. ... … ? * / NA N/A n/a na N.A. n.a. #N/A #N/A! #NA #VALUE! #REF! #DIV/0! #NUM! #NULL! #NAME? NULL null
+    Null (null) None none NONE nil NIL NaN nan NAN -nan <NA> NaT inf -inf missing Missing \N x X ND N.D. nd n.d. k.A. s/d b.d.
+    b/d н/д нет 无 無 空 なし 없음 yok
+"""
+MISSING_MARKS = tuple(_MISSING.split())
+# A count of thousands, millions … behind a number, as the power of ten it stands for.
+_POWERS = {
+    3: "k tsd тыс 千 천 thousand mil",
+    4: "万 萬 만",
+    5: "lakh lac",
+    6: "m mn mm mio mln млн million 百万",
+    7: "cr crore",
+    8: "亿 億 억",
+    9: "b bn mrd mld млрд bln billion g",
+    12: "t tn trn bio 万亿 兆 trillion",
 }
-_SIGNS = "€$£¥₹₩₽₺₴₫฿₪₱₦₡₲₵₸₼₾₿¢円元圆圓원"
-_WORDS = (
-    r"[a-z]{1,3}\$|"
-    + f"[{_SIGNS}]"
-    + r"|usd|eur|gbp|gbx|gbp|jpy|cny|rmb|cnh|hkd|krw|inr|chf|cad|aud|nzd|sek|nok|dkk|pln|czk|huf|"
-    r"rub|rur|try|trl|brl|mxn|zar|sgd|twd|thb|idr|myr|php|vnd|ils|aed|sar|egp|ngn|clp|cop|ars|pen|ron|bgn|uah|kzt|usdt|usdc|busd|btc|"
-    r"eth|euro|euros|dollars?|zł|zl|kč|kc|kr\.?|ft|lei|leva|лв\.?|tl|руб\.?|р\.?|грн\.?|rs\.?|rp\.?|rm|fr\.?|sfr\.?|p|pts?\.?|pkt\.?|%"
-    r"|股|手|株|주|shares|shs|stk\.?|\*{1,3}|[†‡¹²³*]"
-)
-_AFFIX = re.compile(f"(?:{_WORDS})", re.IGNORECASE)
-_BLANK = f"[{BLANKS}]"
+_POWER_OF = {word: power for power, words in _POWERS.items() for word in words.split()}
+_CURRENCY_SIGNS = "€$£¥₹₩₽₺₴₫฿₪₱₦₡₲₵₸₼₾₿¢円元圆圓원%*†‡¹²³"
+_CURRENCIES = """
+    usd eur gbp gbx jpy cny rmb cnh hkd krw inr chf cad aud nzd sek nok dkk pln czk huf rub rur try trl brl mxn zar sgd twd thb
+    idr myr php vnd ils aed sar egp ngn clp cop ars pen ron bgn uah kzt usdt usdc busd btc eth euro euros dollar dollars zł zl
+    kč kc kr ft lei leva лв tl руб р грн rs rp rm fr sfr p pt pts pkt 股 手 株 주 shares shs stk
+"""
+
+
+def _any_of(words: Iterable[str]) -> str:
+    """A pattern for any of these words, longest first, each perhaps with a full stop."""
+    return "|".join(re.escape(word) + r"\.?" for word in sorted(words, key=len, reverse=True))
+
+
+_BLANK = f"[{BLANKS}]*+"  # possessive, so that a cell full of blanks costs no time
+_UNITS = rf"(?:(?:[a-z]{{1,3}}\$|[{_CURRENCY_SIGNS}]|{_any_of(_CURRENCIES.split())}){_BLANK})*+"
 _CELL = re.compile(
-    rf"""(?P<open>\()?{_BLANK}*(?P<sign>[-−–+])?{_BLANK}*(?P<before>(?:(?:{_WORDS}){_BLANK}*)*)(?P<sign2>[-−–+])?{_BLANK}*
-    (?P<core>[0.,][0.,'’`´_{BLANKS}]*)(?:e(?P<esign>[-+])?(?P<exponent>0{{1,3}}))?
-    {_BLANK}*(?P<unit>{"|".join(sorted((re.escape(u) for u in _MULTIPLIERS), key=len, reverse=True))})?
-    {_BLANK}*(?P<after>(?:(?:{_WORDS}){_BLANK}*)*)(?P<close>\))?(?P<sign3>[-−])?""",
-    re.IGNORECASE | re.VERBOSE,
+    rf"(?P<open>\()?{_BLANK}(?P<sign>[-−–+])?{_BLANK}{_UNITS}(?P<inner_sign>[-−–+])?{_BLANK}"
+    rf"(?P<core>[0.,](?:[0.,'’`´_{BLANKS}]*[0.,])?)(?:e(?P<exponent_sign>[-+])?(?P<exponent>0{{1,3}}))?{_BLANK}"
+    rf"(?P<power>{_any_of(_POWER_OF)})?{_BLANK}{_UNITS}(?P<close>\))?(?P<last_sign>[-−])?",
+    re.IGNORECASE,
 )
-_GROUP = rf"(?P<group>[{{other}}'’`´_{BLANKS}])"
+# Digits in groups of three (or of two, as in India), all groups parted by the same mark, then perhaps decimals.
 _VALID = {
     mark: re.compile(
-        rf"(?:0+|0{{1,3}}{_GROUP.format(other=other)}(?:0{{2,3}}(?P=group))*0{{3}})?(?:{re.escape(mark)}(?P<fraction>0*))?"
+        rf"(?:0+|0{{1,3}}(?P<group>[{other}'’`´_{BLANKS}])(?:0{{2,3}}(?P=group))*0{{3}})?(?:{re.escape(mark)}(?P<fraction>0*))?"
     )
     for mark, other in ((".", ","), (",", "."))
 }
@@ -83,19 +89,17 @@ def _understand(shape: str) -> _Number | None:
     found = _CELL.fullmatch(shape[start:].rstrip(BLANKS + "\"'"))
     if found is None or "0" not in found["core"] or bool(found["open"]) != bool(found["close"]):
         return None
-    core = found["core"].rstrip(BLANKS + "'’`´_")
+    core = found["core"]
     places = byte_places(shape)
     at = start + found.start("core")
     exponent_at = start + found.start("exponent")
-    unit = (found["unit"] or "").lower()
-    signs = [found[name] for name in ("sign", "sign2", "sign3") if found[name]]
     return _Number(
         core=core,
         places=tuple(places[at + i] for i, character in enumerate(core) if character == "0"),
-        negative=bool(found["open"]) or any(sign != "+" for sign in signs),
-        power=_MULTIPLIERS.get(unit, 0),
+        negative=bool(found["open"]) or any(found[sign] in ("-", "−", "–") for sign in ("sign", "inner_sign", "last_sign")),
+        power=_POWER_OF.get((found["power"] or "").lower().rstrip("."), 0),
         exponent=tuple(places[exponent_at + i] for i in range(len(found["exponent"] or ""))),
-        exponent_negative=found["esign"] == "-",
+        exponent_negative=found["exponent_sign"] == "-",
     )
 
 
@@ -123,17 +127,15 @@ def decimal_evidence(columns: Iterable[Cells]) -> tuple[dict[str, str], str]:
             number = _understand(shape)
             if number is None or not ("." in number.core or "," in number.core):
                 continue
-            text = cells.text(rows[0]).strip(BLANKS)
+            text = cells.text(int(rows[0])).strip(BLANKS)
             possible = [mark for mark in ".," if number.decimals(mark) is not None]
             if number.undecided:
                 leading_zero = cells.number(rows, number.places[:1]) == 0
                 if not leading_zero.any():
                     silent = silent or text
                     continue
-                possible, text = (
-                    [mark for mark in possible if mark in number.core],
-                    cells.text(rows[leading_zero][0]).strip(BLANKS),
-                )
+                possible = [mark for mark in possible if mark in number.core]
+                text = cells.text(int(rows[leading_zero][0])).strip(BLANKS)
             if len(possible) == 1:
                 speaks.setdefault(possible[0], text)
     return speaks, silent
@@ -160,8 +162,8 @@ def decide_decimal(tiers: Iterable[Iterable[Cells]]) -> str:
     if example:
         mark = "point" if "." in example else "comma"
         raise NeedsChoice(
-            f"{example} can be read with a decimal {mark} or with a {mark} that separates thousands, and no other number of the "
-            "file says which: choose the decimal mark.",
+            f"{example} can be read with a decimal {mark} or with a {mark} that separates thousands, and no other number of "
+            "the file says which: choose the decimal mark.",
             "decimal",
             (".", ","),
         )
@@ -170,9 +172,9 @@ def decide_decimal(tiers: Iterable[Iterable[Cells]]) -> str:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Values [T], NaN where there is none; how many cells hold something that is no number, and the first of them."""
+    """Values [T], NaN where there is none; how many cells hold digits that spell no number, and the first of them."""
 
-    values: NDArray[np.float64]
+    values: FloatArray
     unreadable: int = 0
     example: str = ""
 
@@ -186,22 +188,23 @@ def read_numbers(cells: Cells, decimal: str) -> Numbers:
     for shape, rows in cells.groups():
         number = _understand(shape)
         decimals = None if number is None else number.decimals(decimal)
-        if number is None or decimals is None:
-            if not is_missing(cells.text(rows[0])):
-                unreadable += rows.size
-                example = example or cells.text(rows[0]).strip(BLANKS)
-            continue
-        values[rows] = _values(cells, rows, number, number.power - decimals)
+        if number is not None and decimals is not None:
+            values[rows] = _values(cells, rows, number, number.power - decimals)
+        elif "0" in shape:  # words, as much as marks, say that there is no value
+            text = cells.text(int(rows[0]))
+            unreadable += rows.size
+            example = example or text.strip(BLANKS)
     return Numbers(values, unreadable, example)
 
 
-def _values(cells: Cells, rows: IntArray, number: _Number, power: int) -> NDArray[np.float64]:
+def _values(cells: Cells, rows: IntArray, number: _Number, power: int) -> FloatArray:
     """digits · 10^power: one rounding, hence the nearest float, while digits < 2⁵³ and |power| ≤ 22; else Python's float."""
     sign = -1.0 if number.negative else 1.0
-    if len(number.places) <= 18 and not number.exponent:
+    if len(number.places) <= 18 and not number.exponent and abs(power) <= 22:
         digits = cells.number(rows, number.places)
-        if digits.max(initial=0) < 2**53 and abs(power) <= 22 and (power <= 0 or digits.max(initial=0) * 10.0**power < 2**53):
-            return sign * (digits / 10.0**-power if power < 0 else digits * 10.0**power)
+        scale = np.float64(10.0) ** abs(power)
+        if float(digits.max()) * (scale if power > 0 else 1.0) < 2**53:
+            return sign * (digits * scale if power > 0 else digits / scale)
     raise_by = cells.number(rows, number.exponent) * (-1 if number.exponent_negative else 1) + power
     places = np.array(number.places)
     spelled = (cells.content[cells.starts[row] + places].tobytes().decode() for row in rows)

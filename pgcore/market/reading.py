@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-from numpy.typing import NDArray
 
 from pgcore.market.file_text import LONGEST_LINE
-from pgcore.market.layout import Layout, kind, split
+from pgcore.market.header import kind
+from pgcore.market.layout import Layout, split
 from pgcore.market.numbers import MISSING_MARKS, is_missing
-from pgcore.market.prices import FloatArray, PriceError
+from pgcore.market.prices import PriceError
 
 _PLAIN = {mark: re.compile(rf"\s*-?\d+(?:{re.escape(mark)}\d*)?(?:[eE][-+]?\d+)?\s*") for mark in ".,"}
 _ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?")
@@ -123,7 +123,7 @@ def _lines_in(data: memoryview) -> int:
 
 def _has_date(line: str, layout: Layout) -> bool:
     row = next((row for row, _ in split([line], layout.delimiter)), [])
-    at = layout.date_columns
+    at = layout.date
     return len(row) > max(at) and kind(" ".join(row[i] for i in at)) == "date" and kind(row[0]) != "word"
 
 

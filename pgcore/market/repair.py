@@ -1,4 +1,4 @@
-"""From columns of dates and numbers as a file has them to a clean PriceSeries; every repair counted, nothing from the future."""
+"""From columns of dates and numbers as a file has them to a clean PriceSeries; every repair counted, none from the future."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pgcore.market.prices import FloatArray, PriceError, PriceSeries
 
+_MANY_TWICE = 0.2
 _STALE_ROWS = 10
 _LONG_GAP = np.timedelta64(11, "D")
 _JUMPS = (0.55, 1.5)  # close over the close before; a two-for-one split is 0.5
@@ -83,6 +84,10 @@ def _ordered(
             log.repair("rows sorted by date", np.count_nonzero(order != np.arange(order.size)))
         last = np.append(np.diff(dates[order]) != np.timedelta64(0), True)
         log.repair("rows with a date that comes again left out, the last one kept", np.count_nonzero(~last))
+        if np.count_nonzero(~last) > _MANY_TWICE * last.size:
+            log.warnings.append(
+                "Many dates come more than once: does the file hold several instruments, or times of day apart?"
+            )
         order = order[last]
         dates, values = dates[order], {name: column[order] for name, column in values.items()}
     if fill_gaps:
@@ -110,15 +115,15 @@ def _refuse_non_positive(dates: NDArray[np.datetime64], values: Mapping[str, Flo
     for name, column in values.items():
         if name != "volume" and (wrong := np.flatnonzero(column <= 0)).size:
             kind = "negative" if (column[wrong] < 0).any() else "zero"
-            why = (
-                "Prices adjusted backwards by subtracting dividends can fall below zero, and returns cannot be worked out of them: "
-                "download raw prices, or prices adjusted by factors."
-                if kind == "negative"
-                else "A zero mostly stands for a price that is unknown: correct these rows or take them out"
-                + (f", or leave the {name} column out." if name in ("open", "high", "low") else ".")
-            )
+            instead = f", or leave the {name} column out" if name in ("open", "high", "low") else ""
+            why = {
+                "negative": "Prices adjusted by subtracting dividends can fall below zero, and returns cannot be worked out of "
+                "them: download raw prices, or prices adjusted by factors.",
+                "zero": f"A zero mostly stands for an unknown price: correct these rows or take them out{instead}.",
+            }[kind]
+            day = str(dates[wrong[0]])[:10]
             raise PriceError(
-                f"The {name} holds {kind} prices, first {column[wrong[0]]:g} on {str(dates[wrong[0]])[:10]} ({wrong.size:,} in all). {why}"
+                f"The {name} holds {kind} prices, first {column[wrong[0]]:g} on {day} ({wrong.size:,} in all). {why}"
             )
 
 

@@ -81,7 +81,13 @@ class RunData:
 
     @contextmanager
     def transaction(self, durable: bool = False) -> Iterator[Self]:
-        """The same store for several writes at once: all of them are made, or none; `durable`: even if the power fails."""
+        """The same store for several writes at once: all of them are made, or none; `durable`: even if the power fails.
+
+        One inside another is a part of it.
+        """
+        if self._transaction is not None:
+            yield self
+            return
         with self._database.write(durable) as connection:
             together = copy.copy(self)
             together._transaction = connection
@@ -105,9 +111,11 @@ class RunData:
 
     def records(self, run_id: str, after: int = 0, limit: int | None = None) -> Records:
         """The records of the updates that follow update `after`, at most `limit`."""
-        statement = _RECORDS.where(records.c.run_key == self._key(run_id), records.c["update"] > after)
+        statement, which = _RECORDS, {"of_key": self._key(run_id), "after": after}
+        if limit is not None:
+            statement = _RECORDS.limit(limit)
         with self._reading() as connection:
-            return unpack_records(connection.execute(statement if limit is None else statement.limit(limit)).all())
+            return unpack_records(connection.execute(statement, which).all())
 
     def drop_records(self, run_id: str, after: int) -> None:
         """Remove what an earlier attempt wrote beyond the end of the run."""
@@ -269,11 +277,11 @@ class RunData:
 
     def _update_run(self, connection: Connection, key: int, **values: Any) -> None:
         """Change a run's row; in the hands of a trainer a sign of life, and refused once the run is another's."""
-        mine = runs.c.key == key
+        statement, which = _ANY_RUN, {"of_key": key}
         if self._attempt is not None and not self._is_mine:
-            mine &= runs.c.attempt == self._attempt
+            statement, which = _OWN_RUN, {"of_key": key, "of_attempt": self._attempt}
             values.setdefault("heartbeat", time.time())
-        if values and connection.execute(sa.update(runs).where(mine).values(values)).rowcount == 0:
+        if values and connection.execute(statement, which | values).rowcount == 0:
             raise Superseded("Another process trains this run now, or it was removed: this one ends.")
         self._is_mine = self._transaction is not None  # and stays so until that transaction ends
 
@@ -293,7 +301,14 @@ class RunData:
             return [(row[0], row[1]) for row in connection.execute(statement.order_by(table.c["update"]))]
 
 
-_RECORDS = sa.select(*(records.c[name] for name in COLUMNS)).order_by(records.c["update"])
+# What is said many times a second, built once.
+_RECORDS = (
+    sa.select(*(records.c[name] for name in COLUMNS))
+    .where(records.c.run_key == sa.bindparam("of_key"), records.c["update"] > sa.bindparam("after"))
+    .order_by(records.c["update"])
+)
+_ANY_RUN = sa.update(runs).where(runs.c.key == sa.bindparam("of_key"))
+_OWN_RUN = _ANY_RUN.where(runs.c.attempt == sa.bindparam("of_attempt"))
 
 
 def no_run(run_id: str) -> BadInput:

@@ -181,9 +181,7 @@ def _entries(source: str | Path | bytes) -> Iterator[tuple[str, IO[bytes]]]:
             inside = PurePosixPath(entry.filename)
             is_link = stat.S_ISLNK(entry.external_attr >> 16)
             if inside.is_absolute() or ".." in inside.parts or is_link or any(c in entry.filename for c in "\\:\0"):
-                raise BadInput(
-                    f"The zip points outside its own folder ({entry.filename[:80]!r}): give the zip that export wrote."
-                )
+                raise BadInput(f"The zip points outside its folder ({entry.filename[:80]!r}): give the zip that export wrote.")
             if inside.name in KNOWN and len(inside.parts) <= 2 and not entry.is_dir():
                 with archive.open(entry) as file:
                     yield inside.name, file

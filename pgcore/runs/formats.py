@@ -18,6 +18,8 @@ from pgcore.runs.packing import COLUMNS, Records
 from pgcore.tasks import TASKS
 
 NUMBERS = tuple(name for name in COLUMNS if name not in ("episode_returns", "action_share"))
+COUNTERS = NUMBERS[:3]
+MOST = 2**53  # up to which a float counts every whole number
 PRICES = ("open", "high", "low", "close", "volume")
 SHARE = "action_share_"
 
@@ -42,6 +44,8 @@ def episodes_csv(records: Records) -> bytes:
 def read_records(records: bytes, episodes: bytes) -> list[UpdateRecord]:
     """What records_csv and episodes_csv wrote. Raises BadInput."""
     table = _numbers(records, "records.csv", NUMBERS)
+    if not (table[list(COUNTERS)] % 1 == 0).all(axis=None) or (table[list(COUNTERS)] > MOST).any(axis=None):
+        raise _damaged("records.csv", "its counters are no whole numbers")
     finished = _numbers(episodes, "episodes.csv", ("update", "return"))
     if (np.diff(table["update"], prepend=0) <= 0).any():
         raise _damaged("records.csv", "its updates do not rise")
@@ -94,7 +98,7 @@ def trades_csv(config: TrainConfig, prices: PriceSeries, result: dict[str, Any])
 
 def table_csv(header: Iterable[str], rows: Iterable[Sequence[Any]]) -> bytes:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(header)
     writer.writerows([neutral(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
     return text.getvalue().encode()
@@ -132,7 +136,7 @@ def read_object(content: bytes, file: str) -> dict[str, Any]:
 def _numbers(content: bytes, file: str, names: Sequence[str]) -> pd.DataFrame:
     """The named columns, and those that may follow them."""
     try:
-        table = pd.read_csv(io.BytesIO(content), float_precision="round_trip", dtype={"date": str})
+        table = pd.read_csv(io.BytesIO(content), dtype={"date": str})
         kinds = {column: float for column in table.columns if column != "date"}
         missing = [name for name in names if name not in kinds]
         table = table.astype(kinds)

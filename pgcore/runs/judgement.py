@@ -35,7 +35,7 @@ def judge(store: RunStore, run: Run, result: dict[str, Any]) -> Verdict:
 
 def _test_sharpes(store: RunStore, runs: Iterable[Run]) -> Iterable[float]:
     for run in runs:
-        result = store.evaluation(run.id, "backtest")
+        result = store.evaluation(run.id, "final")
         part = part_named(result, "test") if result else None
         if part and part["sharpe"] is not None:
             yield part["sharpe"]

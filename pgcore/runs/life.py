@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pgcore.errors import BadInput
-from pgcore.runs.process import Process
+from pgcore.runs.process import CLOCK_TOLERANCE_S, Process
 from pgcore.runs.run import ATTENDED, Desired, true_status
 from pgcore.runs.schema import runs
 
@@ -60,15 +60,6 @@ def assign(connection: Connection, process: Process, cap: int) -> str | None:
     )
 
 
-def hand_back(connection: Connection, key: int, process: Process) -> None:
-    """Undo `assign`: the process never took the run."""
-    connection.execute(
-        sa.update(runs)
-        .where(runs.c.key == key, runs.c.status == "starting", _is_with(process))
-        .values(attended_by(None) | {"status": "queued"})
-    )
-
-
 def resume(connection: Connection, key: int, process: Process | None) -> None:
     """Queue a run that ended early, or let a paused one go on."""
     row = connection.execute(sa.select(runs).where(runs.c.key == key).with_for_update()).one()
@@ -105,7 +96,9 @@ def settle(connection: Connection, row: Any) -> bool:
     if status == row.status:
         return False
     values: dict[str, Any] = {"status": status}
-    if status == "crashed":
+    if status == "queued":
+        values |= attended_by(None)
+    elif status == "crashed":
         values |= {"ended": row.heartbeat, "error": GONE}
     unchanged = (runs.c.status == row.status) & (runs.c.attempt == row.attempt)
     return connection.execute(sa.update(runs).where(runs.c.key == row.key, unchanged).values(values)).rowcount > 0
@@ -116,5 +109,5 @@ def _is_with(process: Process) -> sa.ColumnElement[bool]:
         (runs.c.host == process.host)
         & (runs.c.boot == process.boot)
         & (runs.c.pid == process.pid)
-        & (runs.c.process_started == process.started)
+        & runs.c.process_started.between(process.started - CLOCK_TOLERANCE_S, process.started + CLOCK_TOLERANCE_S)
     )

@@ -50,15 +50,12 @@ class Worker:
         """None while it lives; asking also frees the process table of a dead one."""
         return self._popen.poll()
 
-    def train(self, run_id: str) -> bool:
-        """Hand over a run; False where the process is gone."""
+    def train(self, run_id: str) -> None:
+        """Hand over a run. Where the process is gone, the run's row says so and `reconcile` queues it again."""
         assert self._popen.stdin is not None
-        try:
+        with contextlib.suppress(OSError):
             self._popen.stdin.write(f"{run_id}\n".encode())
             self._popen.stdin.close()
-        except OSError:
-            return False
-        return True
 
     def dismiss(self) -> None:
         """End a process that has no run."""
@@ -137,23 +134,26 @@ class Pool:
     def _look(self) -> None:
         with self._lock:
             self._reap()
+        self.store.reconcile()
+        with self._lock:
             self._promote()
         self._fill()
-        self.store.reconcile()
         for run in self.store.unheeded_stops(KILL_AFTER_S):
             assert run.process is not None
             run.process.kill()
+        if self.ready:
+            self.problem = ""
 
     def _reap(self) -> None:
-        for worker in [worker for worker in self._idle if worker.exit_code is not None]:
-            self._idle.remove(worker)
+        dead = [worker for worker in (*self._idle, *self._training) if worker.exit_code is not None]
+        for worker in dead:
             if not worker.is_ready:
                 self.problem = f"A worker ended with code {worker.exit_code} before it was ready: {self._log} says why."
                 self._spawn_at = time.monotonic() + RESTART_AFTER_S
-        for worker in [worker for worker in self._training if worker.exit_code is not None]:
-            run_id = self._training.pop(worker)
-            if worker.exit_code:
-                self.store.add_event(run_id, "process", f"The process that trained it ended with code {worker.exit_code}.")
+            if worker in self._idle:
+                self._idle.remove(worker)
+            elif (run_id := self._training.pop(worker)) and worker.exit_code:
+                self.store.add_event(run_id, "process", f"Its process ended with code {worker.exit_code}.")
 
     def _fill(self) -> None:
         while len(self._idle) < self.warm and time.monotonic() >= self._spawn_at and not self._is_closing:
@@ -169,8 +169,5 @@ class Pool:
             if run_id is None:
                 return
             self._idle.remove(worker)
-            if worker.train(run_id):
-                self.problem = ""
-                self._training[worker] = run_id
-            else:
-                self.store.hand_back(run_id, worker.process)
+            self._training[worker] = run_id
+            worker.train(run_id)

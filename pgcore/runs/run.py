@@ -131,7 +131,7 @@ def true_status(row: Any, now: float) -> Status:
         return row.status  # a paused run that gave its process up
     alive = process.is_alive()
     if alive is False:
-        return "crashed"
+        return "queued" if row.status == "starting" else "crashed"  # it never took the run
     if alive or now < row.expected + STALE_GRACE_S:
         return row.status
     return "crashed" if process.ended_with_its_machine() else "stale"

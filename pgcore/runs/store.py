@@ -137,9 +137,9 @@ class RunStore(RunData):
             life.resume(connection, key, process)
 
     def control(self, run_id: str) -> Control:
-        statement = _CONTROL.where(runs.c.key == self._key(run_id))
+        which = {"of_key": self._key(run_id)}
         with self._reading() as connection:
-            row = connection.execute(statement).first()
+            row = connection.execute(_CONTROL, which).first()
         if row is None:
             raise no_run(run_id)
         return Control(row.desired, row.pace, row.pause_at)
@@ -156,12 +156,6 @@ class RunStore(RunData):
         with self._writing() as connection:
             self._database.lock(connection)
             return life.assign(connection, process, cap)
-
-    def hand_back(self, run_id: str, process: Process) -> None:
-        """Undo `assign`: the process never took the run."""
-        key = self._key(run_id)
-        with self._writing() as connection:
-            life.hand_back(connection, key, process)
 
     def claim(self, run_id: str, process: Process) -> "RunStore":
         """Begin to train a queued run, or one handed to this process: the store as its trainer writes to it.
@@ -219,9 +213,9 @@ class RunStore(RunData):
             return sum(life.settle(connection, row) for row in rows)
 
     def _row(self, run_id: str) -> Any:
-        statement = _WITH_POSITION.where(runs.c.key == self._key(run_id))
+        which = {"of_key": self._key(run_id)}
         with self._reading() as connection:
-            row = connection.execute(statement).first()
+            row = connection.execute(_ONE_RUN, which).first()
         if row is None:
             raise no_run(run_id)
         return row
@@ -240,7 +234,8 @@ def _place_in_queue() -> sa.ColumnElement[int]:
 
 
 _WITH_POSITION = sa.select(runs, _place_in_queue().label("position"))
-_CONTROL = sa.select(runs.c.desired, runs.c.pace, runs.c.pause_at)
+_ONE_RUN = _WITH_POSITION.where(runs.c.key == sa.bindparam("of_key"))
+_CONTROL = sa.select(runs.c.desired, runs.c.pace, runs.c.pause_at).where(runs.c.key == sa.bindparam("of_key"))
 
 
 def _tags(tags: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """The process that trains one run: `python -m pgcore.runs.worker` gets ready, reads a run id, trains that run and ends."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ from pgcore.evaluate import evaluate
 from pgcore.market.prices import PriceSeries
 from pgcore.record import UpdateRecord
 from pgcore.runs.attempt import Attempt, Trainable
-from pgcore.runs.data import Superseded
+from pgcore.runs.data import Snapshot, Superseded
 from pgcore.runs.database import StoreError
 from pgcore.runs.journal import Journal
 from pgcore.runs.run import Run, Status
@@ -106,16 +107,27 @@ def _ending_signals() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+class _TakenBack(Exception):
+    """Ends a rehearsal."""
+
+
 def warm_up(store: RunStore) -> None:
     """Pay what the first run of a process costs: one update of each task, and the first words with the store."""
     torch.set_num_threads(1)
-    store.reconcile()
     sample = resolve_prices(store, "sp500")
-    for config, prices in ((TrainConfig(max_steps=100), None), (TrainConfig(task="stocks", max_steps=100), sample)):
+    for config, prices in ((TrainConfig(task="stocks", max_steps=100), sample), (TrainConfig(max_steps=100), None)):
         trainer = Trainer(config, prices)
-        next(iter(trainer))
-        trainer.state()
+        record = next(iter(trainer))
+        snapshot = Snapshot(record.update, record.env_steps, trainer.state())
         trainer.policy.to_bytes()
+    with contextlib.suppress(_TakenBack, StoreError), store.transaction() as together:
+        journal = Journal(together, together.create_run(config))
+        journal.claim()
+        journal.records, journal.policies, journal.checkpoint = [record], [snapshot], snapshot
+        together.checkpoints(journal.run_id)
+        journal.sync(expected_next_s=1.0)
+        journal.conclude("stopped")
+        raise _TakenBack
 
 
 def main() -> int:

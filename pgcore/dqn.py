@@ -1,0 +1,182 @@
+"""Deep Q-learning, the value-based rival: learn what actions are worth from remembered steps, and take the best."""
+
+import copy
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pgcore import snapshot
+from pgcore.config import TrainConfig
+from pgcore.estimators import ESTIMATORS
+from pgcore.market.prices import PriceSeries
+from pgcore.observations import RunningStatistics
+from pgcore.on_policy import action_share, check_facts, make_policy, measure
+from pgcore.optimisers import Learnable
+from pgcore.policies import Network, Policy
+from pgcore.record import Played, Progress
+from pgcore.rollout import FloatArray, Lanes, Rollout, collect
+from pgcore.tasks import make_environment
+
+
+class Memory:
+    """The last `size` steps, each with what came next; the oldest gives way to the newest."""
+
+    def __init__(self, size: int, inputs: int) -> None:
+        self.size, self.added = size, 0
+        self.obs, self.next_obs = np.empty((2, size, inputs), dtype=np.float32)
+        self.action = np.empty(size, dtype=np.int64)
+        self.reward = np.empty(size)
+        self.terminated = np.empty(size, dtype=bool)
+
+    @property
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """What is known of each step, [size, …] each, in the order in which Rollout.of_steps takes it."""
+        return self.obs, self.action, self.reward, self.terminated, self.next_obs
+
+    @property
+    def held(self) -> int:
+        return min(self.added, self.size)
+
+    def add(self, rollout: Rollout) -> None:
+        """Keep the decisions of a rollout; the row that an autoreset spends on resetting is none."""
+        valid = rollout.valid
+        steps = (rollout.obs, rollout.action, rollout.reward, rollout.terminated, rollout.next_obs)
+        place = (self.added + np.arange(rollout.steps)) % self.size
+        for column, values in zip(self.columns, steps, strict=True):
+            column[place] = values[valid]
+        self.added += rollout.steps
+
+    def draw(self, count: int, rng: np.random.Generator) -> Rollout:
+        """Steps drawn evenly, with replacement."""
+        rows = rng.integers(self.held, size=count)
+        return Rollout.of_steps(*(column[rows] for column in self.columns))
+
+
+class Replay:
+    """Plays a stretch with chance ε of a random action, remembers it, then takes gradient steps on what it remembers."""
+
+    def __init__(self, config: TrainConfig, prices: PriceSeries | None) -> None:
+        self.config = config
+        self.env = make_environment(config, prices)
+        self.rng = np.random.default_rng(config.seed)
+        self.learnable = Learnable(make_policy(config, self.env, "values"), config.optimiser)
+        self.target = copy.deepcopy(self.policy.network)
+        self.statistics = RunningStatistics(len(self.target.mean))
+        self.memory = Memory(config.replay_size, len(self.target.mean))
+        self.lanes = Lanes.start(self.env.reset(seed=config.seed)[0])
+        self.reward_unit = 0.0
+        self.taken = 0
+
+    @property
+    def policy(self) -> Policy:
+        return self.learnable.network
+
+    def advance(self, env_steps: int) -> Played:
+        """One stretch of play and `gradient_steps`. Raises TrainingDiverged; no step is taken on what is not a number."""
+        config = self.config
+        chance = self._exploration(env_steps)
+        self.policy.exploration.fill_(chance)
+        left = max(1, min(config.rollout_steps, -(-(config.max_steps - env_steps) // config.num_envs)))
+        rollout, self.lanes, returns = collect(self.env, lambda obs: self.policy.act(obs, self.rng), self.lanes, left)
+        check_facts(rollout.obs, rollout.reward)
+        self.memory.add(rollout)
+        if config.normalise_observations:
+            self.statistics.add(rollout.obs[rollout.valid])
+            self.statistics.normalise(self.policy.network, self.target)
+        if not self.reward_unit:
+            self.reward_unit = float(np.sqrt(np.mean(rollout.reward[rollout.valid] ** 2)))
+        progress = Progress(entropy=_entropy(chance, self.policy.actions))
+        if self.memory.held >= config.replay_start:
+            progress = self._improve(progress.entropy, config.learning_rate_at(env_steps))
+        return Played(rollout.steps, returns, action_share(self.policy, rollout.action[rollout.valid]), progress)
+
+    def _exploration(self, env_steps: int) -> float:
+        """ε: 1 until there is enough to learn from, then on a straight line down to its last value."""
+        first, last = self.config.exploration_share * self.config.max_steps, self.config.final_exploration
+        if self.memory.held < self.config.replay_start:
+            return 1.0
+        return max(last, 1 - (1 - last) * env_steps / first) if first else last
+
+    def _improve(self, entropy: float, rate: float) -> Progress:
+        config, errors, norms = self.config, [], []
+        for _ in range(config.gradient_steps):
+            if self.taken % config.target_every == 0:
+                self.target.load_state_dict(self.policy.network.state_dict())
+            steps = self.memory.draw(config.replay_batch, self.rng)
+            judged, error, norm = learn(self.learnable, self.target, steps, self.reward_unit or 1.0, config, rate)
+            errors.append(error)
+            norms.append(norm)
+            self.taken += 1
+        loss = float(np.mean(huber(np.array(errors))))
+        last = measure(judged, error, judged=True)
+        return Progress(entropy=entropy, grad_norm=float(np.mean(norms)), value_loss=loss, learning_rate=rate, **last)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that decides how the loop goes on, as `snapshot.pack` takes it."""
+        return {
+            "rng": self.rng.bit_generator.state,
+            "env": snapshot.take(self.env),
+            "lanes": vars(self.lanes),
+            "statistics": self.statistics.table,
+            "memory": [self.memory.added, *(column[: self.memory.held] for column in self.memory.columns)],
+            "counters": [self.reward_unit, self.taken],
+            "network": [tensor.numpy() for tensor in self.learnable.everything()],
+            "target": [tensor.numpy() for tensor in self.target.state_dict().values()],
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.rng.bit_generator.state = saved["rng"]
+        snapshot.put_back(self.env, saved["env"])
+        self.lanes = Lanes(**saved["lanes"])
+        self.statistics.table = saved["statistics"]
+        self.memory.added, *columns = saved["memory"]
+        for column, then in zip(self.memory.columns, columns, strict=True):
+            column[: self.memory.held] = then
+        self.reward_unit, self.taken = saved["counters"]
+        self.learnable.put_back(saved["network"])
+        for now, tensor in zip(self.target.state_dict().values(), saved["target"], strict=True):
+            now.copy_(torch.from_numpy(tensor))
+        self.statistics.normalise(self.policy.network, self.target)
+
+
+@torch.no_grad()
+def learn(
+    learnable: Learnable[Policy], target: Network, steps: Rollout, unit: float, config: TrainConfig, rate: float
+) -> tuple[Rollout, FloatArray, float]:
+    """One step that lessens the Huber loss of r + γ max_a Q⁻(s′, a) − Q(s, a) over B remembered steps, [1, B].
+
+    Its gradient is that difference, cut to ±1, times ∇Q(s, a); the target is held fixed. Rewards count in their usual size
+    `unit`, so that the learning rate suits any task. Returns the steps as judged, the differences and the gradient's norm.
+    """
+    network = learnable.network.network
+    trace = network.trace(_rows(steps.obs))
+    action = torch.from_numpy(steps.action[0]).unsqueeze(1)
+    value = trace[-1].gather(1, action).T
+    best = target(_rows(steps.next_obs)).amax(1).unsqueeze(0)
+    judged = replace(steps, reward=steps.reward / unit).with_values(value.double().numpy(), best.double().numpy())
+    error = ESTIMATORS["dqn"].weight(judged, config.discount)
+    pull = torch.from_numpy(np.clip(error, -1.0, 1.0).astype(np.float32)) / error.size
+    network.pull_back(trace, torch.zeros_like(trace[-1]).scatter_(1, action, pull.T))
+    return judged, error, learnable.climb(rate, config.gradient_clip)
+
+
+def huber(error: FloatArray) -> FloatArray:
+    """½ x² up to |x| = 1, then |x| − ½ (Huber 1964)."""
+    size = np.abs(error)
+    return np.where(size <= 1, 0.5 * size**2, size - 0.5)
+
+
+def _entropy(chance: float, actions: int) -> float:
+    """Of the best action but for a chance of any, in nats."""
+    best, other = 1 - chance + chance / actions, chance / actions
+    return -sum(n * p * math.log(p) for n, p in ((1, best), (actions - 1, other)) if p > 0)
+
+
+def _rows(obs: FloatArray) -> Tensor:
+    return torch.from_numpy(obs[0])

@@ -1,0 +1,175 @@
+"""The on-policy loop: play, weigh, improve; each batch of experience is used for one update and forgotten."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pgcore import snapshot
+from pgcore.config import TrainConfig, check_actions
+from pgcore.estimators import ESTIMATORS
+from pgcore.market.prices import PriceSeries
+from pgcore.observations import RunningStatistics
+from pgcore.optimisers import Learnable, TrainingDiverged
+from pgcore.policies import Critic, Kind, Network, Policy
+from pgcore.record import NAN, Played
+from pgcore.rollout import LONGEST_EPISODE, FloatArray, Lanes, Rollout, collect
+from pgcore.tasks import make_environment
+from pgcore.updates import UPDATES, Batch, Learner
+
+
+class OnPolicy:
+    """Plays with the present policy, then improves it by what was seen: the loop of all but a few estimators."""
+
+    def __init__(self, config: TrainConfig, prices: PriceSeries | None) -> None:
+        self.config = config
+        self.estimator = ESTIMATORS[config.estimator]
+        self.env = make_environment(config, prices)
+        self.rng = np.random.default_rng(config.seed)
+        self.learner = make_learner(config, self.env)
+        self.statistics = RunningStatistics(len(self.policy.network.mean))
+        self.lanes = Lanes.start(self.env.reset(seed=config.seed)[0])
+        self.proven = self.learner.policy.theta.clone()
+
+    @property
+    def policy(self) -> Policy:
+        return self.learner.policy.network
+
+    @property
+    def networks(self) -> list[Network]:
+        critic = self.learner.critic
+        return [self.policy.network, *([critic.network] if critic is not None else [])]
+
+    def advance(self, env_steps: int) -> Played:
+        """One batch and one update, `env_steps` of the budget being used.
+
+        Raises TrainingDiverged; the policy is then again the last one whose loss and gradient were numbers.
+        """
+        rollout, returns = self._collect(env_steps)
+        rollout = self._judge(rollout)
+        asked = {name: getattr(self.config, name) for name in self.estimator.asks_for}
+        weight = self.estimator.weight(rollout, self.config.discount, **asked)
+        before = self.learner.policy.theta.clone()
+        try:
+            update, rate = UPDATES[self.estimator.update], self.config.learning_rate_at(env_steps)
+            progress = update(self.learner, self._batch(rollout, weight), self.config, rate, self.rng)
+        except TrainingDiverged:
+            self.learner.policy.theta.copy_(self.proven)
+            check_facts(rollout.obs, rollout.reward)
+            raise
+        self.proven = before
+        if self.config.normalise_observations:
+            self.statistics.add(rollout.obs[rollout.valid])
+            self.statistics.normalise(*self.networks)
+        measured = replace(progress, **measure(rollout, weight, judged=self.learner.critic is not None))
+        return Played(rollout.steps, returns, action_share(self.policy, rollout.action[rollout.valid]), measured)
+
+    def _collect(self, env_steps: int) -> tuple[Rollout, FloatArray]:
+        whole = self.estimator.gathers == "episodes"
+        left = -(-(self.config.max_steps - env_steps) // self.config.num_envs)
+        steps = LONGEST_EPISODE if whole else max(1, min(self.config.rollout_steps, left))
+        rollout, self.lanes, returns = collect(self.env, lambda obs: self.policy.act(obs, self.rng), self.lanes, steps, whole)
+        if whole:
+            self.lanes = Lanes.start(self.env.reset()[0])
+        return rollout, returns
+
+    def _judge(self, rollout: Rollout) -> Rollout:
+        critic = self.learner.critic
+        if critic is None:
+            return rollout
+        critic.network.measure(rollout.reward[rollout.valid])
+        seen = np.concatenate([rollout.obs, rollout.next_obs[-1:]])
+        with torch.no_grad():
+            value = critic.network.value(_tensor(seen)).double().numpy()
+        return rollout.with_values(value[:-1], value[1:])
+
+    def _batch(self, rollout: Rollout, weight: FloatArray) -> Batch:
+        config, valid = self.config, rollout.valid
+        target = (weight + rollout.value)[valid]
+        weight = weight[valid]
+        if config.normalise_advantages and len(weight) > 1:
+            weight = (weight - weight.mean()) / (weight.std() + 1e-8)
+        if config.discount_weighting and not self.estimator.from_start:
+            weight = weight * config.discount ** rollout.time[valid]
+        return Batch(
+            _tensor(rollout.obs[valid]),
+            torch.from_numpy(rollout.action[valid]),
+            _tensor(weight),
+            _tensor(target),
+            int(rollout.valid[0].sum()) if self.estimator.gathers == "episodes" else None,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Everything that decides how the loop goes on, as `snapshot.pack` takes it."""
+        return {
+            "rng": self.rng.bit_generator.state,
+            "env": snapshot.take(self.env),
+            "lanes": vars(self.lanes),
+            "statistics": self.statistics.table,
+            "proven": self.proven.numpy(),
+            "networks": [[tensor.numpy() for tensor in part.everything()] for part in self.learner.parts],
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Go on from what `state` returned."""
+        self.rng.bit_generator.state = saved["rng"]
+        snapshot.put_back(self.env, saved["env"])
+        self.lanes = Lanes(**saved["lanes"])
+        self.statistics.table = saved["statistics"]
+        self.proven.copy_(torch.from_numpy(saved["proven"]))
+        for part, arrays in zip(self.learner.parts, saved["networks"], strict=True):
+            part.put_back(arrays)
+        self.statistics.normalise(*self.networks)
+
+
+def make_learner(config: TrainConfig, env: VectorEnv) -> Learner:
+    """Networks and optimisers as the config asks for them, started from its seed."""
+    policy = make_policy(config, env)
+    critic = None
+    if ESTIMATORS[config.estimator].critic:
+        network = Critic(len(policy.network.mean), config.hidden_sizes, config.activation)
+        critic = Learnable(network, rate_name="critic learning rate")
+    return Learner(Learnable(policy, config.optimiser), critic)
+
+
+def make_policy(config: TrainConfig, env: VectorEnv, kind: Kind | None = None) -> Policy:
+    """A policy for the spaces of the environment, of a kind or of that of its actions. Raises BadInput where it cannot be."""
+    torch.manual_seed(config.seed)
+    seen, done = env.single_observation_space, env.single_action_space
+    hidden = config.hidden_sizes if config.policy == "mlp" else ()
+    discrete = isinstance(done, spaces.Discrete)
+    check_actions(config.task, config.estimator, continuous=not discrete)
+    actions = int(done.n) if isinstance(done, spaces.Discrete) else math.prod(done.shape or ())
+    kind = kind or ("categorical" if discrete else "gaussian")
+    return Policy(math.prod(seen.shape or ()), actions, kind, hidden, config.activation)
+
+
+def action_share(policy: Policy, action: NDArray[Any]) -> tuple[float, ...]:
+    """The share of each discrete action in actions [B], or the mean of each component of [B, A]."""
+    if policy.kind == "gaussian":
+        return tuple(action.mean(axis=0).tolist())
+    return tuple((np.bincount(action, minlength=policy.actions) / len(action)).tolist())
+
+
+def check_facts(*facts: FloatArray) -> None:
+    """Raises TrainingDiverged where the task itself gave something that is not a number."""
+    if not all(np.isfinite(fact).all() for fact in facts):
+        raise TrainingDiverged("the task gave an observation or a reward that is not a finite number; mend the task")
+
+
+def measure(rollout: Rollout, weight: FloatArray, judged: bool) -> dict[str, float]:
+    """How widely the weights are spread, and the share of the variance of what was to come that its judge explained."""
+    weight = weight[rollout.valid]
+    spread = np.var(weight + rollout.value[rollout.valid]) if judged else 0.0
+    explained = 1 - np.var(weight) / spread if spread > 0 else NAN
+    return {"weight_std": float(weight.std()), "explained_variance": float(explained)}
+
+
+def _tensor(array: NDArray[Any]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

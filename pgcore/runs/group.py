@@ -1,0 +1,49 @@
+"""Several runs at once, on all cores: the seeds of one configuration."""
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+from pgcore.config import TrainConfig
+from pgcore.record import UpdateRecord
+from pgcore.runs.pool import Pool
+from pgcore.runs.run import Run
+from pgcore.runs.store import RunStore
+
+LOOK_EVERY_S = 0.1
+
+
+def create_group(store: RunStore, configs: Sequence[TrainConfig], *, name: str = "") -> list[str]:
+    """Queue runs that belong together; their ids."""
+    group = str(uuid.uuid4()) if len(configs) > 1 else ""
+    return [store.create_run(config, name=name, group=group) for config in configs]
+
+
+def train_group(
+    store: RunStore,
+    configs: Sequence[TrainConfig],
+    *,
+    name: str = "",
+    on_record: Callable[[str, UpdateRecord], None] | None = None,
+) -> list[Run]:
+    """Train runs beside each other, as many at once as there are cores, and tell of each record; how they ended."""
+    pool = Pool(store, warm=len(configs))
+    run_ids = create_group(store, configs, name=name)
+    seen = dict.fromkeys(run_ids, 0)
+    pool.start()
+    try:
+        while True:
+            runs = [store.run(run_id) for run_id in run_ids]
+            for run in runs:
+                for record in store.records(run.id, after=seen[run.id]).rows():
+                    seen[run.id] = record.update
+                    if on_record is not None:
+                        on_record(run.id, record)
+            if all(run.is_over for run in runs):
+                return runs
+            time.sleep(LOOK_EVERY_S)
+    finally:
+        for run_id in run_ids:
+            if not store.run(run_id).is_over:
+                store.request(run_id, desired="stop")
+        pool.shutdown()

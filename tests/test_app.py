@@ -1,0 +1,187 @@
+"""Every page by Streamlit's own test harness: no browser, no live ticks, no component's JavaScript."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(path.name for path in (ROOT / "pages").glob("*.py") if path.stem not in ("navigation", "__init__"))
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch):
+    """The app with a data directory of its own, opened on any page with any link."""
+    import streamlit as st
+
+    from pages.ui import server
+
+    monkeypatch.setenv("PGLAB_HOME", str(tmp_path))
+    monkeypatch.delenv("PGLAB_DATABASE_URL", raising=False)
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+    def open_page(page="cartpole.py", **link):
+        at = AppTest.from_file(str(ROOT / "pages/navigation.py"), default_timeout=60)
+        for name, value in link.items():
+            at.query_params[name] = value
+        at.run()
+        return at if page == "cartpole.py" else at.switch_page(page).run()
+
+    yield open_page
+    if server.pool.__wrapped__ is not None:
+        server.pool().shutdown()
+    st.cache_resource.clear()
+
+
+def value(at, name, page="cartpole"):
+    return at.session_state[f"{page}.{name}"]
+
+
+def train_to_the_end(at, page="cartpole"):
+    at.button(key=f"{page}.train").click().run()
+    for _ in range(300):
+        if not at.button(key=f"{page}.train").disabled and at.session_state[f"{page}.run"]:
+            return at
+        time.sleep(0.2)
+        at.run()
+    pytest.fail("the run did not end")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_without_an_exception(app, page):
+    at = app(page)
+    assert not at.exception
+    assert not at.error
+
+
+def test_knobs_are_drawn_from_the_settings(app):
+    at = app()
+    labels = {widget.label for kind in ("slider", "select_slider", "number_input", "toggle") for widget in at.get(kind)}
+    assert {"Learning rate", "Discount factor γ", "Seed", "Stop when solved"} <= labels
+    assert any("Moving-average window" in label for label in labels)
+
+
+def test_a_link_sets_the_knobs_and_the_knobs_set_the_link(app):
+    at = app(learning_rate="0.0034", estimator="reinforce", seed="7")
+    assert (value(at, "learning_rate"), value(at, "estimator"), value(at, "seed")) == (0.0034, "reinforce", 7)
+    at.number_input(key="cartpole.seed").set_value(8).run()
+    assert at.query_params["seed"] == "8"
+    assert at.query_params["learning_rate"] == "0.0034"
+    assert not at.warning
+
+
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [
+        ({"learning_rate": "7"}, "between 1e-05 and 1"),
+        ({"learning_rate": "<b>x</b>"}, "a number between"),
+        ({"estimator": "magic"}, "one of"),
+        ({"seed": "-1"}, "Seed"),
+        ({"run": "nothing-like-it"}, "no run"),
+    ],
+)
+def test_a_link_that_asks_for_the_impossible_is_answered_in_a_sentence(app, link, said):
+    at = app(**link)
+    assert not at.exception
+    assert len(at.warning) == 1
+    assert said in at.warning[0].value
+    assert not at.button(key="cartpole.train").disabled
+
+
+def test_untouched_settings_follow_the_estimator_and_touched_ones_stay(app):
+    from pgcore.config import recommended
+
+    at = app()
+    at.number_input(key="cartpole.seed").set_value(5).run()
+    at.button_group(key="cartpole.estimator").set_value("reinforce").run()
+    assert value(at, "num_envs") == recommended("CartPole-v1", "reinforce")["num_envs"]
+    assert value(at, "num_envs") != recommended("CartPole-v1", "ppo")["num_envs"]
+    assert value(at, "seed") == 5
+
+
+def test_training_on_cartpole_from_the_page(app):
+    at = train_to_the_end(app(max_steps="4000"))
+    assert not at.exception
+    from pages.ui.server import store
+
+    (run,) = store().runs()
+    assert run.status == "finished"
+    assert run.env_steps >= 4000
+    assert at.query_params["run"] == run.id
+    assert any("fresh episodes" in text.value for text in at.markdown)
+
+
+def test_a_link_to_a_run_shows_it(app):
+    from pages.ui.server import store
+
+    train_to_the_end(app(max_steps="2000"))
+    (run,) = store().runs()
+    at = app(run=run.id)
+    assert not at.exception
+    assert any("2,0" in metric.value or metric.label == "Episodes" for metric in at.metric)
+    assert not at.button(key="cartpole.reset").disabled
+    at.button(key="cartpole.reset").click().run()
+    assert "run" not in at.query_params
+
+
+def test_stocks_shows_prices_with_the_average_before_anything_is_trained(app):
+    at = app("stocks.py")
+    assert len(at.get("plotly_chart")) == 1
+    assert "mean of 20 before" in at.get("plotly_chart")[0].proto.spec
+
+
+def test_a_window_longer_than_the_history_is_refused_beside_the_chart(app):
+    at = app("stocks.py")
+    days = np.arange("2024-01-01", "2024-04-10", dtype="datetime64[D]")
+    _upload(at, "short.csv", "Date,Close\n" + "".join(f"{day},{100 + i}\n" for i, day in enumerate(days)))
+    at.slider(key="stocks.window").set_value(300).run()
+    assert not at.exception
+    assert any("window" in error.value for error in at.error)
+    assert at.button(key="stocks.train").disabled
+
+
+def _upload(at, name, content):
+    at.button_group(key="stocks.source").set_value("Upload").run()
+    at.file_uploader(key="stocks.file").upload(name, content.encode() if isinstance(content, str) else content, "text/csv")
+    return at.run()
+
+
+def prices_csv(rows=400):
+    days = np.arange("2020-01-01", "2023-01-01", dtype="datetime64[D]")[:rows]
+    price = 100 * np.exp(np.cumsum(np.random.default_rng(0).normal(0, 0.01, rows)))
+    lines = [f"{day},{p:.2f},{p:.2f},{p:.2f},{p:.2f},1000" for day, p in zip(days, price, strict=True)]
+    return "Date,Open,High,Low,Close,Volume\n" + "\n".join(lines)
+
+
+def test_training_on_an_uploaded_file_ends_in_a_verdict(app):
+    at = _upload(app("stocks.py"), "mine.csv", prices_csv())
+    assert not at.error
+    at.session_state["stocks.max_steps"] = 5000
+    at = train_to_the_end(at.run(), "stocks")
+    assert not at.exception
+    assert any("evidence of skill" in box.value.lower() for box in [*at.warning, *at.success])
+    assert len(at.get("plotly_chart")) >= 4
+    assert len(at.dataframe) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        b"\x00\x01\xff\xfe binary",
+        "<html><body>Not found</body></html>",
+        "Date,Weather\n2024-01-01,sunny\n2024-01-02,rain\n",
+        "Date,Close\n2024-01-01,-5\n2024-01-02,-6\n2024-01-03,-7\n",
+        "Date,Close\n2024-01-01,inf\n2024-01-02,nan\n",
+    ],
+    ids=["empty", "binary", "html", "no price", "negative", "not finite"],
+)
+def test_a_file_that_is_no_use_gets_one_sentence_and_loses_nothing(app, content):
+    at = _upload(app("stocks.py"), "bad.csv", content)
+    assert not at.exception
+    assert len(at.error) == 1
+    assert len(at.get("plotly_chart")) == 1, "the history that was there before still is"
+    assert not at.button(key="stocks.train").disabled

@@ -1,0 +1,174 @@
+"""The app as a person meets it: the real server, a real Chromium."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from pgcore.runs.store import RunStore
+from tests import chromium
+from tests.test_app import prices_csv
+
+ROOT = Path(__file__).parent.parent
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
+
+
+def serve(home: Path, *flags: str) -> tuple[subprocess.Popen, str]:
+    """Start the app on a free port with a data directory of its own; the process and the address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "PGLAB_HOME": str(home)}
+    environment.pop("PGLAB_DATABASE_URL", None)
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}", "--server.headless=true", *flags]
+    with open(home / "server.log", "ab") as log:
+        server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return server, address
+    pytest.fail((home / "server.log").read_text())
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    server, address = serve(home)
+    yield address
+    server.terminate()
+    server.wait(timeout=30)
+    store = RunStore(f"sqlite:///{home}/runs.sqlite")
+    for run in store.runs():  # what trains goes on without the server, as it should
+        if run.process is not None and not run.is_over:
+            run.process.kill()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = chromium.launch(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page that remembers what the console complained about."""
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.complaints = []
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on(
+        "console", lambda line: page.complaints.append(f"{line.text} {line.location['url']}") if line.type == "error" else None
+    )
+    yield page
+    page.close()
+
+
+def complaints(page):
+    """What the console said, but for Streamlit's own search for its server below a page's address."""
+    return [line for line in page.complaints if not re.search(r"/\w+/_stcore/(health|host-config)", line)]
+
+
+def button(page: Page, name: str):
+    return page.locator("[data-testid=stMain]").get_by_role("button", name=name, exact=False)
+
+
+def number(page: Page, label: str) -> str:
+    return page.locator("[data-testid=stMetric]").filter(has_text=label).locator("[data-testid=stMetricValue]").inner_text()
+
+
+def test_press_train_on_cartpole_and_see_it_solved(page, address):
+    page.goto(address)
+    button(page, "Train").click()
+    page.wait_for_url(re.compile(r"\?run="))
+    expect(page.get_by_text(re.compile(r"learning · [\d,]+ steps|solved · "))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"solved · [\d,]+ steps"))).to_be_visible()
+    assert float(number(page, "Return, last 100")) >= 475
+
+    chart = page.locator(".live-chart").first
+    mean = chart.evaluate("node => Array.from(node._fullData[1].y)")
+    assert mean[0] < 60
+    assert mean[-1] > 400, "the return rose"
+    assert page.locator(".live-chart").nth(1).evaluate("node => node.data.map(trace => trace.name)") == ["left", "right"]
+    expect(page.get_by_text("fresh episodes")).to_be_visible()
+    assert complaints(page) == []
+
+
+def test_a_reload_and_another_tab_show_the_same_run(page, browser, address):
+    page.goto(f"{address}/?max_steps=2000&estimator=reinforce")
+    button(page, "Train").click()
+    expect(page.get_by_text(re.compile(r"done · [\d,]+ steps"))).to_be_visible()
+    run = re.search(r"run=([\w-]+)", page.url)[1]
+    page.reload()
+    expect(page.get_by_text(re.compile(r"done · [\d,]+ steps"))).to_be_visible()
+    assert "max_steps=2000" in page.url
+    other = browser.new_page()
+    other.goto(f"{address}/?run={run}")
+    expect(other.get_by_text(re.compile(r"done · [\d,]+ steps"))).to_be_visible()
+    other.close()
+
+
+def test_upload_prices_on_stocks_and_train_on_them(page, address):
+    page.goto(f"{address}/stocks?max_steps=8000")
+    expect(page.get_by_text("mean of 20 before")).to_be_visible()
+    page.get_by_role("radio", name="Upload").or_(page.get_by_role("button", name="Upload", exact=True)).first.click()
+    page.locator("input[type=file]").set_input_files(
+        {"name": "mine.csv", "mimeType": "text/csv", "buffer": prices_csv(700).encode()}
+    )
+    expect(page.get_by_text("What was read")).to_be_visible()
+    button(page, "Train").click()
+    expect(page.get_by_text(re.compile(r"done · [\d,]+ steps"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"[Ee]vidence of skill"))).to_be_visible()
+    names = page.locator(".live-chart").nth(1).evaluate("node => node.data.map(trace => trace.name)")
+    assert names == ["buy", "sell", "hold"]
+    assert complaints(page) == []
+
+
+def test_a_wrong_file_is_refused_in_the_browser_too(page, address):
+    page.goto(f"{address}/stocks")
+    page.get_by_role("radio", name="Upload").or_(page.get_by_role("button", name="Upload", exact=True)).first.click()
+    page.locator("input[type=file]").set_input_files(
+        {"name": "x.csv", "mimeType": "text/csv", "buffer": b"PK\x03\x04 no table"}
+    )
+    expect(page.locator("[data-testid=stAlert]")).to_have_count(2)
+    expect(button(page, "Train")).to_be_enabled()
+
+
+def test_pause_resume_and_stop_steer_the_run(page, address):
+    page.goto(f"{address}/?stop_when_solved=off&max_steps=50000000")
+    button(page, "Train").click()
+    expect(page.get_by_text(re.compile(r"learning(, solved)? · [\d,]+ steps"))).to_be_visible()
+    button(page, "Pause").click()
+    expect(page.get_by_text(re.compile(r"^paused(, solved)? · "))).to_be_visible()
+    steps = page.get_by_text(re.compile(r"^paused(, solved)? · ")).inner_text()
+    page.wait_for_timeout(1000)
+    assert page.get_by_text(re.compile(r"^paused(, solved)? · ")).inner_text().split(" steps")[0] == steps.split(" steps")[0]
+    button(page, "Resume").click()
+    expect(page.get_by_text(re.compile(r"learning(, solved)? · [\d,]+ steps"))).to_be_visible()
+    button(page, "Stop").click()
+    expect(page.get_by_text(re.compile(r"stopped(, solved)? · [\d,]+ steps"))).to_be_visible()
+
+
+def test_a_closed_tab_does_not_stop_a_run(browser, address):
+    page = browser.new_page()
+    page.goto(f"{address}/?stop_when_solved=off&max_steps=300000&estimator=ppo")
+    button(page, "Train").click()
+    page.wait_for_url(re.compile(r"\?.*run="))
+    link = page.url
+    page.close()
+    later = browser.new_page()
+    later.goto(link)
+    expect(later.get_by_text(re.compile(r"(done|solved) · 300,\d+ steps"))).to_be_visible()
+    later.close()

@@ -1,0 +1,83 @@
+"""Dates and times in every common way of writing them."""
+
+from datetime import datetime
+
+import numpy as np
+import pytest
+
+from pgcore.market.cells import Cells
+from pgcore.market.csv_import import import_prices
+from pgcore.market.dates import read_dates
+from tests.price_files import Dialect, base_series, strftime, text
+
+
+class TestTimes:
+    def test_offsets_of_summer_and_winter_are_dropped(self):
+        data = text("Datetime,Close", "2024-03-08 09:30:00-05:00,1.5", "2024-03-11 09:30:00-04:00,1.6")
+        assert import_prices(data).series.dates.tolist() == [datetime(2024, 3, 8, 9, 30), datetime(2024, 3, 11, 9, 30)]
+
+    def test_an_hour_that_comes_twice_is_kept_in_utc(self):
+        data = text(
+            "time,close", "2024-10-27 01:30:00+02:00,1.5", "2024-10-27 02:30:00+02:00,1.6", "2024-10-27 02:30:00+01:00,1.7"
+        )
+        imported = import_prices(data)
+        assert [date.hour for date in imported.series.dates.tolist()] == [23, 0, 1]
+        assert any("UTC" in warning for warning in imported.report.warnings)
+
+    def test_minutes(self):
+        minutes = base_series(300, step="min", start="2024-01-15 09:30")
+        for dialect in (
+            Dialect("Date,Open,High,Low,Close,Volume", date=strftime("%Y-%m-%d %H:%M:%S")),
+            Dialect(
+                "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<VOL>",
+                "dtohlcv",
+                "\t",
+                strftime("%Y.%m.%d"),
+                strftime("%H:%M:%S"),
+            ),
+            Dialect("<DATE>;<TIME>;<OPEN>;<HIGH>;<LOW>;<CLOSE>;<VOL>", "dtohlcv", ";", strftime("%Y%m%d"), strftime("%H%M%S")),
+            Dialect("Date;Time;Open;High;Low;Close;Volume", "dtohlcv", ";", strftime("%d/%m/%Y"), strftime("%-H%M")),
+            Dialect("", "dohlcv", ";", strftime("%Y%m%d %H%M%S")),
+            Dialect(
+                "Date,Open,High,Low,Close,Volume", date=strftime("%m/%d/%Y %I:%M %p"), below="01/31/2024 9:30 AM,1,2,1,2,3\n"
+            ),
+        ):
+            read = import_prices(dialect.write(minutes)).series.between(0, 300)
+            assert np.array_equal(read.dates, minutes.dates), dialect.header
+
+    @pytest.mark.parametrize(
+        ("cell", "date"),
+        [
+            ("Jan 02, 2024", "2024-01-02"),
+            ("02-Jan-24", "2024-01-02"),
+            ("2 janv. 2024", "2024-01-02"),
+            ("mar. 2 janv. 2024", "2024-01-02"),
+            ("2 de enero de 2024", "2024-01-02"),
+            ("5 Şubat 2024", "2024-02-05"),
+            ("14 Ağustos 2024", "2024-08-14"),
+            ("2 января 2024 г.", "2024-01-02"),
+            ("2024년 1월 2일 오후 3:30", "2024-01-02T15:30"),
+            ("2024年1月2日火曜日", "2024-01-02"),
+            ("112/11/20", "2023-11-20"),
+            ("Tue Jan 02 09:30:00 2024", "2024-01-02T09:30"),
+            ("2024-01-02T09:30-05:00[America/New_York]", "2024-01-02T09:30"),
+            ("20240102093000", "2024-01-02T09:30"),
+            ("2024-01-02 24:00", "2024-01-03"),
+            ("01/13/2024 12:05 AM", "2024-01-13T00:05"),
+            ("13.01.2024 17:35 Uhr", "2024-01-13T17:35"),
+            ("45293.395833333336", "2024-01-02T09:30"),
+            ("1704205800.5", "2024-01-02T14:30:00.5"),
+            ("-252460800", "1962-01-01"),
+            ("915408000", "1999-01-04"),
+            ("202401", "2024-01-01"),
+            ("Dec 2024", "2024-12-01"),
+        ],
+    )
+    def test_ways_to_write_a_date(self, cell, date):
+        assert read_dates(Cells.of([cell])).values[0] == np.datetime64(date)
+
+    @pytest.mark.parametrize(
+        "cell", ["2024-13-45", "2024-02-30", "Total", "191.38", "12:30", "Downloaded as of 12-13-2024 04:30pm CST"]
+    )
+    def test_what_is_no_date(self, cell):
+        assert np.isnat(read_dates(Cells.of([cell])).values[0])

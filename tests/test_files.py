@@ -1,0 +1,368 @@
+"""A run as files: what is exported comes back the same elsewhere, and a file that means harm does none."""
+
+import csv
+import io
+import json
+import math
+import os
+import stat
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import save
+
+from pgcore.config import TrainConfig
+from pgcore.errors import BadInput
+from pgcore.evaluate import evaluate
+from pgcore.market.prices import PriceSeries
+from pgcore.policies import load_policy
+from pgcore.record import UpdateRecord
+from pgcore.runs import files as files_module
+from pgcore.runs.data import Snapshot
+from pgcore.runs.files import KNOWN, export_run, export_zip, import_run, run_files, zipped
+from pgcore.runs.formats import episodes_csv, neutral, read_prices, read_records, records_csv, table_csv
+from pgcore.runs.packing import COLUMNS, pack_record, unpack_records
+from pgcore.runs.process import this_process
+from pgcore.runs.store import RunStore
+from pgcore.runs.worker import train_run
+
+POLICY = save({"weight": np.arange(6, dtype=np.float32).reshape(2, 3)})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(f"sqlite:///{tmp_path / 'here' / 'runs.sqlite'}")
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> RunStore:
+    return RunStore(f"sqlite:///{tmp_path / 'elsewhere' / 'runs.sqlite'}")
+
+
+def records(count: int) -> list[UpdateRecord]:
+    odd = [0.1, -0.0, math.inf, -math.inf, 5e-324, 1 / 3, 1e300]
+    return [
+        UpdateRecord(
+            **{name: odd[(u + i) % len(odd)] for i, name in enumerate(COLUMNS)}
+            | {"update": u, "env_steps": 64 * u, "episodes": 2 * u}
+            | {"episode_returns": tuple(odd[: u % 4]), "action_share": (0.1 * u, -1.5)},
+        )
+        for u in range(1, count + 1)
+    ]
+
+
+def tea() -> PriceSeries:
+    dates = np.datetime64("2020-01-01T09:30:00.000001") + np.arange(300) * np.timedelta64(1, "D")
+    close = 100 + np.random.default_rng(0).normal(size=300).cumsum() / 3
+    return PriceSeries.from_close(dates, close, '=cmd|"/c calc"!A1')
+
+
+def finished_run(store: RunStore, config: TrainConfig | None = None, **about: object) -> str:
+    run_id = store.create_run(config or TrainConfig(learning_rate=0.0125), **{"name": "seed study", "tags": ["a", "b"]} | about)
+    mine = store.claim(run_id, this_process())
+    mine.append_records(run_id, records(9))
+    mine.save_policies(run_id, [Snapshot(9, 576, POLICY)])
+    mine.save_evaluation(run_id, "final", {"kind": "episodes", "greedy": {"mean": 499.25}})
+    mine.add_event(run_id, "attempt", "Python 3.11, torch 2")
+    mine.set_status(run_id, "finished", solved=True)
+    return run_id
+
+
+def assert_same(store: RunStore, run_id: str, elsewhere: RunStore, copy_id: str) -> None:
+    run, copy = store.run(run_id), elsewhere.run(copy_id)
+    for name in ("status", "name", "tags", "group", "task", "env_steps", "updates", "episodes", "solved", "error"):
+        assert getattr(copy, name) == getattr(run, name)
+    assert repr(elsewhere.records(copy_id).rows()) == repr(store.records(run_id).rows())
+    assert elsewhere.policy_bytes(copy_id) == store.policy_bytes(run_id)
+    assert elsewhere.evaluation(copy_id, "final") == store.evaluation(run_id, "final")
+
+
+# ---- there and back
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "bytes"])
+def test_a_run_comes_back_the_same_elsewhere(store: RunStore, elsewhere: RunStore, tmp_path: Path, form: str) -> None:
+    run_id = finished_run(store)
+    target = tmp_path / ("run.zip" if form == "zip" else "run")
+    source: Path | bytes = target
+    if form == "bytes":
+        source = export_zip(store, run_id)
+    else:
+        assert export_run(store, run_id, target) == ["config.json", "run.json", *KNOWN[2:6]]
+    copy_id = import_run(elsewhere, source, owner="anna")
+    assert_same(store, run_id, elsewhere, copy_id)
+    assert elsewhere.run(copy_id).config == store.run(run_id).config
+    assert elsewhere.run(copy_id).owner == "anna"
+    assert elsewhere.events(copy_id)[0].message == "Python 3.11, torch 2"
+    assert list((tmp_path / "run").parent.glob(".export-*")) == []
+
+
+def test_a_folder_that_was_zipped_by_hand_is_read_too(store: RunStore, elsewhere: RunStore) -> None:
+    run_id = finished_run(store)
+    inside = {f"my run/{name}": content for name, content in run_files(store, run_id).items()}
+    assert_same(store, run_id, elsewhere, import_run(elsewhere, zipped(inside | {"__MACOSX/x": b"", "notes.txt": b"hi"})))
+
+
+def test_a_run_with_nothing_in_it_yet_comes_back(store: RunStore, elsewhere: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    copy = elsewhere.run(import_run(elsewhere, export_zip(store, run_id)))
+    assert (copy.status, copy.updates, copy.config) == ("stopped", 0, TrainConfig())
+
+
+def test_prices_travel_with_the_run_under_their_hash(store: RunStore, elsewhere: RunStore) -> None:
+    series = tea()
+    run_id = finished_run(store, TrainConfig(task="stocks", prices=store.save_prices(series)))
+    content = run_files(store, run_id)
+    assert json.loads(content["run.json"])["prices"]["sha256"] == series.digest
+    copy = elsewhere.run(import_run(elsewhere, zipped(content)))
+    assert copy.prices == series.digest
+    assert elsewhere.prices(copy.prices) == series
+    assert elsewhere.prices(copy.prices).name == series.name
+
+
+def test_a_sample_stays_a_sample(store: RunStore, elsewhere: RunStore) -> None:
+    run_id = finished_run(store, TrainConfig(task="stocks", prices="nasdaq"))
+    copy = elsewhere.run(import_run(elsewhere, export_zip(store, run_id)))
+    assert (copy.prices, elsewhere.price_list()) == ("nasdaq", [])
+
+
+def test_a_trained_run_evaluates_the_same_elsewhere(store: RunStore, elsewhere: RunStore, tmp_path: Path) -> None:
+    config = TrainConfig(task="stocks", prices=store.save_prices(tea()), num_envs=4, episode_rows=30, max_steps=2000)
+    run = train_run(store, store.create_run(config))
+    names = export_run(store, run.id, tmp_path / "run")
+    assert set(names) == set(KNOWN)
+    copy = elsewhere.run(import_run(elsewhere, tmp_path / "run"))
+    again = evaluate(copy.config, load_policy(tmp_path / "run" / "policy.safetensors"), elsewhere.prices(copy.prices))
+    assert json.loads(json.dumps(again)) == elsewhere.evaluation(copy.id, "final") == store.evaluation(run.id, "final")
+    about = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert "torch" in about["trained_with"][0]
+    trades = list(csv.DictReader((tmp_path / "run" / "trades.csv").open()))
+    by_part = {part["part"]: part["trades"] for part in again["parts"]}
+    assert {name: sum(trade["part"] == name for trade in trades) for name in by_part} == by_part
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(st.floats(width=64), min_size=len(COLUMNS), max_size=len(COLUMNS)),
+    returns=st.lists(st.floats(width=64), max_size=4),
+)
+def test_any_number_survives_the_csv(values: list[float], returns: list[float]) -> None:
+    row = UpdateRecord(
+        **dict(zip(COLUMNS, values, strict=True))
+        | {"update": 3, "env_steps": 10**9, "episodes": 0}
+        | {"episode_returns": tuple(returns), "action_share": (values[0], values[1], values[2])}
+    )
+    table = unpack_records([tuple(pack_record(row).values())])
+    assert repr(read_records(records_csv(table, "stocks"), episodes_csv(table))) == repr([row])
+
+
+# ---- for the eyes of others
+
+
+def test_json_is_json_for_every_reader(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.save_evaluation(run_id, "final", {"sharpe": math.nan, "curve": [1.0, math.inf]})
+    content = run_files(store, run_id)
+
+    def refuse(token: str) -> None:
+        raise AssertionError(token)
+
+    assert json.loads(content["evaluation.json"], parse_constant=refuse) == {"final": {"sharpe": None, "curve": [1.0, None]}}
+    assert json.loads(content["run.json"], parse_constant=refuse)["return_mean"] is None
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\r=1", " =1", "\n=x"])
+def test_a_text_that_a_spreadsheet_would_run_is_neutralised(text: str) -> None:
+    _, row = csv.reader(io.StringIO(table_csv(["a", "b"], [[text, -1.5]]).decode(), newline=""))
+    assert row == ["'" + text, "-1.5"]
+
+
+def test_plain_text_is_left_alone() -> None:
+    assert [neutral(text) for text in ("long", "", "a=b", "1-2")] == ["long", "", "a=b", "1-2"]
+
+
+# ---- what export refuses
+
+
+def test_what_is_there_is_not_overwritten(store: RunStore, tmp_path: Path) -> None:
+    run_id = finished_run(store)
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "run.zip").write_text("precious")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "precious").write_text("precious")
+    for target in ("file", "run.zip", "full", "file/below"):
+        with pytest.raises(BadInput, match="cannot be exported to"):
+            export_run(store, run_id, tmp_path / target)
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file() and path.read_bytes() == b"precious"} == {
+        "file",
+        "run.zip",
+        "precious",
+    }
+    assert list(tmp_path.rglob(".export-*")) == []
+
+
+# ---- what import refuses
+
+Spoil = Callable[[dict[str, bytes]], dict[str, bytes]]
+
+
+def without(name: str) -> Spoil:
+    return lambda content: {key: value for key, value in content.items() if key != name}
+
+
+def changed(name: str, old: bytes, new: bytes) -> Spoil:
+    def change(content: dict[str, bytes]) -> dict[str, bytes]:
+        assert old in content[name]
+        return content | {name: content[name].replace(old, new, 1)}
+
+    return change
+
+
+def put(name: str, value: bytes) -> Spoil:
+    return lambda content: content | {name: value}
+
+
+DAMAGE: dict[str, tuple[Spoil, str]] = {
+    "no config": (without("config.json"), "has no config.json"),
+    "no about": (without("run.json"), "has no run.json"),
+    "no records": (without("records.csv"), "has no records.csv"),
+    "no prices": (without("prices.csv"), "has no prices.csv"),
+    "config no JSON": (put("config.json", b"{"), "config.json of the exported run is damaged"),
+    "config no object": (put("config.json", b"[]"), "config.json of the exported run is damaged"),
+    "deep JSON": (put("evaluation.json", b"[" * 100_000), "evaluation.json of the exported run is damaged"),
+    "JSON no text": (put("run.json", b"\xff\xfe\x00"), "run.json of the exported run is damaged"),
+    "newer format": (changed("run.json", b'"format": 1', b'"format": 2'), "has format 2"),
+    "unknown setting": (changed("config.json", b'"seed"', b'"sneed"'), "a setting 'sneed' that this version does not know"),
+    "setting out of bounds": (changed("config.json", b'"discount": 0.99', b'"discount": 99'), "Discount factor"),
+    "foreign task": (changed("config.json", b'"stocks"', b'"os:Evil-v0"'), "names a task of another package"),
+    "no such estimator": (changed("config.json", b'"ppo"', b'"psychic"'), "Estimator cannot be 'psychic'"),
+    "text in the records": (changed("records.csv", b"\n1,", b"\none,"), "records.csv of the exported run is damaged"),
+    "records without a column": (changed("records.csv", b",kl,", b",lk,"), "has no column kl"),
+    "records out of order": (changed("records.csv", b"\n2,", b"\n9,"), "updates do not rise"),
+    "records no CSV": (put("records.csv", b""), "records.csv of the exported run is damaged"),
+    "fractional update": (changed("records.csv", b"\n2,128,", b"\n2,inf,"), "records.csv of the exported run is damaged"),
+    "other prices": (changed("prices.csv", b"2020-01-01T", b"2019-01-01T"), "its hash differs"),
+    "negative price": (changed("prices.csv", b"000001,", b"000001,-"), "prices must be positive"),
+    "no date": (changed("prices.csv", b"2020-01-01T", b"yesterday"), r"prices.csv of the exported run is damaged"),
+    "policy is a pickle": (
+        put("policy.safetensors", b"\x80\x04cos\nsystem\n."),
+        "policy.safetensors of the exported run is damaged",
+    ),
+    "policy cut short": (put("policy.safetensors", POLICY[:-3]), "policy.safetensors of the exported run is damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_run_is_refused_with_a_sentence_and_leaves_nothing(
+    store: RunStore, elsewhere: RunStore, tmp_path: Path, damage: str
+) -> None:
+    spoil, sentence = DAMAGE[damage]
+    run_id = finished_run(store, TrainConfig(task="stocks", prices=store.save_prices(tea())))
+    content = spoil(run_files(store, run_id))
+    with pytest.raises(BadInput, match=sentence) as error:
+        import_run(elsewhere, zipped(content))
+    assert "\n" not in str(error.value)
+    assert elsewhere.runs(include_deleted=True) == []
+    assert elsewhere.price_list() == []
+    (tmp_path / "folder").mkdir()
+    for name, value in content.items():
+        (tmp_path / "folder" / name).write_bytes(value)
+    with pytest.raises(BadInput, match=sentence):
+        import_run(elsewhere, tmp_path / "folder")
+
+
+@pytest.mark.parametrize("name", ["../config.json", "/etc/passwd", "a/../../x", "C:\\x", "..\\x", "C:x"])
+def test_a_zip_that_points_outside_its_folder_is_refused(store: RunStore, elsewhere: RunStore, name: str) -> None:
+    content = run_files(store, finished_run(store))
+    with pytest.raises(BadInput, match="points outside its folder"):
+        import_run(elsewhere, zipped(content | {name: b"{}"}))
+
+
+def test_a_link_is_refused(store: RunStore, elsewhere: RunStore, tmp_path: Path) -> None:
+    content = run_files(store, finished_run(store))
+    buffer = io.BytesIO(zipped(without("config.json")(content)))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        link = zipfile.ZipInfo("config.json")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(BadInput, match="points outside its folder"):
+        import_run(elsewhere, buffer.getvalue())
+    (tmp_path / "secret").write_bytes(content["config.json"])
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "config.json").symlink_to(tmp_path / "secret")
+    with pytest.raises(BadInput, match="is a link"):
+        import_run(elsewhere, tmp_path / "folder")
+
+
+def test_a_zip_bomb_is_not_unpacked(store: RunStore, elsewhere: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files_module, "MAX_BYTES", 1_000_000)
+    content = run_files(store, finished_run(store))
+    bomb = zipped(content | {"records.csv": b"0" * 5_000_000})
+    assert len(bomb) < 20_000
+    with pytest.raises(BadInput, match="larger than 1 MB"):
+        import_run(elsewhere, bomb)
+    lying = bomb.replace((5_000_000).to_bytes(4, "little"), (50).to_bytes(4, "little"))
+    with pytest.raises(BadInput):
+        import_run(elsewhere, lying)
+    assert elsewhere.runs() == []
+
+
+def test_a_zip_of_many_files_or_of_one_name_twice_is_refused(store: RunStore, elsewhere: RunStore) -> None:
+    content = run_files(store, finished_run(store))
+    with pytest.raises(BadInput, match="more than 100 files"):
+        import_run(elsewhere, zipped(content | {f"x{i}": b"" for i in range(100)}))
+    with pytest.raises(BadInput, match=r"holds config\.json twice"):
+        import_run(elsewhere, zipped(content | {"other/config.json": b"{}"}))
+
+
+def test_what_is_no_zip_and_no_folder_is_refused(elsewhere: RunStore, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello")
+    (tmp_path / "empty").mkdir()
+    for source in (b"", b"PK\x03\x04nonsense", tmp_path / "text", tmp_path / "nowhere"):
+        with pytest.raises(BadInput, match="cannot be read as an exported run"):
+            import_run(elsewhere, source)
+    with pytest.raises(BadInput, match=r"has no config\.json"):
+        import_run(elsewhere, tmp_path / "empty")
+
+
+def test_texts_that_no_database_takes_are_made_fit(store: RunStore, elsewhere: RunStore) -> None:
+    content = run_files(store, finished_run(store))
+    about = json.loads(content["run.json"])
+    about |= {"name": "a\0b\ud800<script>", "error": "x\0y\ud800", "tags": ["t\0", 5, None], "trained_with": ["\0"], "id": None}
+    copy = elsewhere.run(import_run(elsewhere, zipped(content | {"run.json": json.dumps(about).encode()})))
+    assert (copy.error, copy.tags) == ("xy?", ("t",))
+    assert copy.name.startswith("ab")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_fuzzed_zip_does_more_than_be_refused(store: RunStore, elsewhere: RunStore, data: st.DataObject) -> None:
+    known = store.runs()
+    whole = bytearray(export_zip(store, known[0].id if known else finished_run(store)))
+    for _ in range(data.draw(st.integers(1, 8))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    before = len(elsewhere.runs())
+    try:
+        import_run(elsewhere, bytes(whole[: data.draw(st.integers(0, len(whole)))]))
+    except BadInput:
+        assert len(elsewhere.runs()) == before
+
+
+def test_dates_that_pandas_would_guess_at_are_read_as_written() -> None:
+    content = b"date,open,high,low,close,volume\n2020-01-02,1,1,1,1,nan\n2020-01-03,2,2,2,2,5\n"
+    series = read_prices(content, "x")
+    assert series.dates.astype("datetime64[D]").astype(str).tolist() == ["2020-01-02", "2020-01-03"]
+    assert math.isnan(series.volume[0])
+
+
+def test_the_data_directory_is_never_written_by_an_import(store: RunStore, tmp_path: Path) -> None:
+    content = export_zip(store, finished_run(store))
+    before = {path.name for path in (tmp_path / "here").iterdir()}
+    import_run(store, content)
+    assert {path.name for path in (tmp_path / "here").iterdir()} == before
+    assert not os.path.exists("config.json")

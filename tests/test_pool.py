@@ -1,0 +1,200 @@
+"""The pool: what is queued gets trained, not too much at once, by processes that outlive it and leave no corpses."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pgcore.config import TrainConfig
+from pgcore.runs import pool as pool_module
+from pgcore.runs.pool import Pool
+from pgcore.runs.store import RunStore
+
+ROOT = Path(__file__).parents[1]
+WALKER = [sys.executable, "-m", "tests.walker"]
+PATIENCE_S = 60.0
+MakePool = Callable[..., Pool]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    """On SQLite: of what a pool does, only handing out runs differs by database, and that is tested on both."""
+    return RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < give_up_at, "did not happen"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def make_pool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[MakePool]:
+    monkeypatch.setenv("PGLAB_HOME", str(tmp_path))
+    monkeypatch.setattr(pool_module, "LOOK_EVERY_S", 0.02)
+    pools: list[Pool] = []
+
+    def make(store: RunStore, **options: object) -> Pool:
+        pools.append(Pool(store, **{"command": WALKER, "warm": 1, "cap": 2} | options))
+        pools[-1].start()
+        return pools[-1]
+
+    yield make
+    for pool in pools:
+        pool.shutdown()
+
+
+@pytest.fixture
+def children() -> Callable[[], set[int]]:
+    """The ids of the processes this one has started since and not yet buried, zombies included."""
+    before = {child.pid for child in psutil.Process().children()}
+    return lambda: {child.pid for child in psutil.Process().children()} - before
+
+
+def status_of(store: RunStore, *run_ids: str) -> list[str]:
+    return [store.run(run_id).status for run_id in run_ids]
+
+
+def test_queued_runs_are_trained_each_by_a_process_of_its_own(store: RunStore, make_pool: MakePool) -> None:
+    pool = make_pool(store, warm=2)
+    eventually(lambda: pool.ready == 2)
+    ids = [store.create_run(TrainConfig()) for _ in range(3)]
+    pool.wake()
+    eventually(lambda: status_of(store, *ids) == ["finished"] * 3)
+    assert len({store.run(run_id).process for run_id in ids}) == 3
+    eventually(lambda: pool.ready == 2)
+    assert pool.problem == ""
+
+
+def test_no_more_than_the_cap_is_trained_at_once_and_the_others_keep_their_place(store: RunStore, make_pool: MakePool) -> None:
+    ids = [store.create_run(TrainConfig(), name="until told") for _ in range(4)]
+    make_pool(store, warm=2, cap=2)
+    eventually(lambda: status_of(store, *ids) == ["running", "running", "queued", "queued"])
+    assert [store.run(run_id).position for run_id in ids] == [None, None, 1, 2]
+    store.request(ids[1], desired="stop")
+    eventually(lambda: status_of(store, *ids) == ["running", "finished", "running", "queued"])
+    assert store.run(ids[3]).position == 1
+    for run_id in ids:
+        store.request(run_id, desired="stop")
+    eventually(lambda: status_of(store, *ids) == ["finished", "finished", "finished", "stopped"])
+
+
+def test_what_trains_outlives_the_pool_and_what_waits_is_taken_up_by_the_next(
+    store: RunStore, make_pool: MakePool, children: Callable[[], set[int]]
+) -> None:
+    training, waiting = (store.create_run(TrainConfig(), name="until told") for _ in range(2))
+    first = make_pool(store, cap=1)
+    eventually(lambda: store.run(training).status == "running" and first.ready == 1)
+    first.shutdown()
+    assert children() == {store.run(training).process.pid}
+    assert status_of(store, training, waiting) == ["running", "queued"]
+    make_pool(store, cap=1)
+    store.request(training, desired="stop")
+    eventually(lambda: status_of(store, training, waiting) == ["finished", "running"])
+    store.request(waiting, desired="stop")
+    eventually(lambda: store.run(waiting).status == "finished")
+
+
+def test_pools_that_share_a_store_train_each_run_once(store_url: str, make_pool: MakePool) -> None:
+    stores = [RunStore(store_url), RunStore(store_url)]
+    for store in stores:
+        make_pool(store, warm=2, cap=4)
+    ids = [stores[0].create_run(TrainConfig()) for _ in range(6)]
+    eventually(lambda: status_of(stores[0], *ids) == ["finished"] * 6)
+    assert [len(stores[0].events(run_id)) for run_id in ids] == [1] * 6
+
+
+def test_a_killed_trainer_is_known_to_be_dead_and_buried(
+    store: RunStore, make_pool: MakePool, children: Callable[[], set[int]]
+) -> None:
+    pool = make_pool(store)
+    run_id = store.create_run(TrainConfig(), name="until told")
+    pool.wake()
+    eventually(lambda: store.run(run_id).status == "running")
+    pid = store.run(run_id).process.pid
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: store.run(run_id).status == "crashed")
+    eventually(lambda: pid not in children())
+    eventually(lambda: "Its process ended with code -9" in store.events(run_id)[-1].message)
+
+
+def test_a_worker_that_died_waiting_loses_no_run(
+    store: RunStore, make_pool: MakePool, children: Callable[[], set[int]]
+) -> None:
+    pool = make_pool(store)
+    eventually(lambda: pool.ready == 1)
+    (pid,) = children()
+    os.kill(pid, signal.SIGKILL)
+    run_id = store.create_run(TrainConfig())
+    pool.wake()  # which may still take it for alive
+    eventually(lambda: store.run(run_id).status == "finished")
+    assert store.run(run_id).process.pid != pid
+
+
+def test_workers_that_cannot_start_are_said_so_and_not_started_over_and_over(store: RunStore, make_pool: MakePool) -> None:
+    pool = make_pool(store, command=[sys.executable, "-c", "import sys; print('no torch here', file=sys.stderr); sys.exit(3)"])
+    eventually(lambda: "ended with code 3 before it was ready" in pool.problem)
+    log = pool_module.data_directory() / "worker.log"
+    assert str(log) in pool.problem
+    time.sleep(0.3)  # fifteen looks
+    assert log.read_text() == "no torch here\n"
+
+
+def test_a_trainer_deaf_to_stop_and_silent_is_killed(
+    store: RunStore, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "KILL_AFTER_S", 0.1)
+    pool = make_pool(store)
+    run_id = store.create_run(TrainConfig(), name="deaf")
+    pool.wake()
+    eventually(lambda: store.run(run_id).status == "running")
+    store.request(run_id, desired="stop")
+    eventually(lambda: store.run(run_id).status == "crashed")
+
+
+def test_wake_never_fails_for_a_store_that_is_away(
+    store: RunStore, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = make_pool(store)
+    eventually(lambda: pool.ready == 1)
+
+    def away(*_: object) -> None:
+        raise pool_module.StoreError("The disk is full.")
+
+    monkeypatch.setattr(RunStore, "assign", away)
+    pool.wake()
+    eventually(lambda: pool.problem == "The disk is full.")
+
+
+SERVER = """
+import sys, time
+from pgcore.runs import pool
+from pgcore.runs.store import RunStore
+served = pool.Pool(RunStore(), warm=1, cap=1, command=[sys.executable, "-m", "tests.walker"])
+served.start()
+time.sleep(600)
+"""
+
+
+def test_a_killed_server_leaves_its_training_run_alone_and_no_idle_worker(tmp_path: Path) -> None:
+    store = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    run_id = store.create_run(TrainConfig(), name="until told")
+    environment = os.environ | {"PGLAB_HOME": str(tmp_path), "PGLAB_DATABASE_URL": store.url, "PYTHONPATH": str(ROOT)}
+    server = subprocess.Popen([sys.executable, "-c", SERVER], env=environment)
+    eventually(lambda: store.run(run_id).status == "running")
+    eventually(lambda: len(psutil.Process(server.pid).children()) == 2)
+    trainer = psutil.Process(store.run(run_id).process.pid)
+    (idle,) = (child for child in psutil.Process(server.pid).children() if child != trainer)
+    server.kill()
+    server.wait()
+    eventually(lambda: not idle.is_running() or idle.status() == psutil.STATUS_ZOMBIE)
+    assert store.run(run_id).status == "running"
+    store.request(run_id, desired="stop")
+    eventually(lambda: store.run(run_id).status == "finished")
