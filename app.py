@@ -1,51 +1,105 @@
 """The server: Streamlit's pages, plotly.js out of the installed package, and the workers that train beside it."""
 
+import base64
+import hashlib
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import plotly
 import streamlit as st
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pages.ui import login, server
+from pgcore.errors import BadInput
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+STRANGER = PlainTextResponse(
+    "This app answers to its own machine only: open http://localhost, or name the host in server.allowedHosts.", status_code=403
+)
 
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
     """Bring the runs of an earlier server to their true state and warm workers up; stop the idle ones at the end."""
-    from pages.ui.server import pool
-
-    workers = pool()
+    try:
+        login.providers()
+        server.pool()
+    except BadInput as error:
+        raise SystemExit(str(error)) from None
     yield
-    workers.shutdown()
+    server.close()
 
 
-class SecurityHeaders:
-    """Answers carry what keeps a browser from guessing types, framing the app elsewhere and telling where it came from."""
+def _own_scripts() -> str:
+    """The scripts in Streamlit's own page, as a policy names them: by their hash."""
+    page = (Path(st.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts)
 
-    HEADERS = (
-        (b"x-content-type-options", b"nosniff"),
-        (b"x-frame-options", b"SAMEORIGIN"),
-        (b"referrer-policy", b"same-origin"),
+
+# Streamlit's style sheets are made in the browser, its components arrive as blobs, and plotly builds the functions that feed
+# WebGL from text (parallel coordinates). No script in a page runs but that whose hash is here.
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        f"script-src 'self' blob: 'unsafe-eval' {_own_scripts()}",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self' data:",
+        "connect-src 'self'",
+        "worker-src 'self' blob:",
+        "object-src 'none'",
+        "base-uri 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'self'",
     )
+)
+HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"SAMEORIGIN"),
+    (b"referrer-policy", b"same-origin"),
+)
+
+
+class Guard:
+    """Every answer carries what keeps a browser from loading, framing or telling anything it should not.
+
+    Where only this machine is served and no login is asked for, only requests for this machine by its own name are answered:
+    a page from elsewhere can have its name lead here (DNS rebinding), but cannot change the name it asks for.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self.HEADERS]
+            if message["type"].endswith("response.start"):
+                message["headers"] = [*message["headers"], *HEADERS]
+            elif message["type"] == "lifespan.startup.failed":  # the sentence above, rather than the way to it
+                message["message"] = message["message"].rpartition("SystemExit: ")[2]
             await send(message)
 
-        await self.app(scope, receive, with_headers)
+        is_stranger = scope["type"] != "lifespan" and _asks_for_another(Headers(scope=scope).get("host", ""))
+        await (STRANGER if is_stranger else self.app)(scope, receive, with_headers)
+
+
+def _asks_for_another(host: str) -> bool:
+    own = st.get_option("server.address") in LOOPBACK and not st.get_option("server.allowedHosts") and not login.providers()
+    return own and urlsplit(f"//{host}").hostname not in LOOPBACK
 
 
 app = st.App(
     Path(__file__).parent / "pages" / "navigation.py",
     lifespan=lifespan,
     routes=[Mount("/plotly", StaticFiles(directory=Path(plotly.__file__).parent / "package_data"))],
-    middleware=[Middleware(SecurityHeaders)],
+    middleware=[Middleware(Guard)],
 )

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.ui import login
+
 st.set_page_config(page_title="Policy Gradient Lab", page_icon=str(Path(__file__).parent / "ui" / "icon.png"), layout="wide")
 
 page = st.navigation(
@@ -20,10 +22,22 @@ page = st.navigation(
                 "stocks.py",
                 title="Stocks",
                 icon=":material/candlestick_chart:",
-                help="Train an agent to buy, sell or hold on prices, then see what it would have earned where it never trained.",
+                help="Train an agent to buy, sell or hold on prices, then see what it would have earned.",
             ),
-        ]
+        ],
+        "Runs": [
+            st.Page(
+                "runs.py",
+                title="Runs",
+                icon=":material/list_alt:",
+                help="All runs: find, name, compare, repeat, export, delete.",
+            ),
+        ],
+        **login.menu(),
     },
-    position="top",
+    position="top" if login.is_in() else "hidden",
 )
-page.run()
+if login.is_in():
+    page.run()
+else:
+    login.login_page()

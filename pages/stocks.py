@@ -3,37 +3,71 @@
 import streamlit as st
 
 from pages.ui.backtest import show_backtest
-from pages.ui.controls import complaints, knobs
+from pages.ui.controls import complaints, knobs, lesson
 from pages.ui.live import run_panel
+from pages.ui.live_chart import still_chart
+from pages.ui.presets import STOCKS
 from pages.ui.prices import price_picker
+from pages.ui.text import plain
 from pgcore import charts
+from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
 from pgcore.market.parts import split
-from pgcore.runs.run import Run
+from pgcore.market.prices import PriceSeries
 
 PAGE = "stocks"
 
 
-def show_result(run: Run) -> None:
-    show_backtest(PAGE, run)
+def part_slider() -> None:
+    """Two handles on the history: where training ends, and where the test begins."""
+    train, validation = (st.session_state[f"{PAGE}.{name}"] for name in ("train_share", "validation_share"))
+    st.session_state[f"{PAGE}.parts"] = (round(100 * train), round(100 * (train + validation)))
+    st.slider(
+        "Train until · test from",
+        10,
+        95,
+        key=f"{PAGE}.parts",
+        format="%d%%",
+        on_change=_cut,
+        label_visibility="collapsed",
+        help="Left of the first handle the agent trains; between the two its checkpoint is chosen; the rest is the test.",
+    )
 
 
-with st.sidebar:
-    config = knobs(PAGE, "stocks", fixed=("prices",))
-    smoothing = 50
-complaints(PAGE)
-prices = price_picker(PAGE)
-if prices is not None and config is not None:
-    config = config.replace(prices=st.session_state[f"{PAGE}.prices"])
+def _cut() -> None:
+    first, second = st.session_state[f"{PAGE}.parts"]
+    first = min(first, 90)
+    st.session_state[f"{PAGE}.train_share"] = first / 100
+    st.session_state[f"{PAGE}.validation_share"] = min(second - first, 50) / 100
+
+
+def show_prices(prices: PriceSeries, config: TrainConfig) -> bool:
+    """The history with its moving average and its parts; False (with a sentence) where it cannot be trained on."""
     try:
         borders = {part.name: (part.start, part.stop - 1) for part in split(config, prices).parts}
     except BadInput as error:
-        st.error(str(error))
-        config, borders = None, {}
-    window = st.session_state[f"{PAGE}.window"]
-    st.plotly_chart(
-        charts.price_chart(prices, window, borders),
+        borders = {}
+        st.error(plain(error))
+    still_chart(
+        charts.price_chart(prices, config.window, borders),
         key=f"{PAGE}.price",
-        alt=f"Closing prices of {prices.name} with their moving average over {window} rows.",
+        height=230,
+        alt=f"Closing prices of {prices.name} with their moving average over {config.window} rows.",
     )
-run_panel(PAGE, config, smoothing, show_result)
+    part_slider()
+    return bool(borders)
+
+
+with st.sidebar:
+    config = knobs(PAGE, ("stocks",), STOCKS, fixed=("prices", "train_share", "validation_share"))
+complaints(PAGE)
+lesson_place = st.container()
+prices = price_picker(PAGE)
+if config is not None and prices is not None:
+    config = config.replace(prices=st.session_state[f"{PAGE}.prices"])
+    can_train = show_prices(prices, config)
+else:
+    can_train = False
+run = run_panel(PAGE, config if can_train else None, lambda run: show_backtest(PAGE, run))
+with lesson_place:
+    lesson(PAGE, STOCKS, run is not None and run.is_over)

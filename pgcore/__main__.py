@@ -14,6 +14,7 @@ from pgcore.config import SETTINGS, TrainConfig
 from pgcore.errors import BadInput
 from pgcore.market.csv_import import Choices, Imported, NeedsChoice, import_prices
 from pgcore.market.prices import SAMPLES
+from pgcore.market.synthetic import PREFIX
 from pgcore.record import UpdateRecord
 from pgcore.runs.run import Run
 from pgcore.runs.store import RunStore
@@ -241,7 +242,7 @@ def _prices(asked: argparse.Namespace) -> None:
 
 def _price_key(store: RunStore, given: str, asked: argparse.Namespace) -> str:
     """The key of the prices that --prices names: a sample, one in the store, or a file, which is imported."""
-    if given in SAMPLES:
+    if given in SAMPLES or given.startswith(PREFIX):
         return given
     if len(given) == 64 and not Path(given).exists():
         return store.prices(given).digest

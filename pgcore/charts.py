@@ -1,23 +1,30 @@
 """Data in, plotly figure out. Colours of actions are the same everywhere and told apart by colour-blind eyes too."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
+from pgcore.aggregate import bootstrap_interval, interquartile_mean, on_grid
 from pgcore.market.prices import moving_average
+from pgcore.runs.packing import Records, unpack_records
 
 if TYPE_CHECKING:
     from pgcore.market.prices import PriceSeries
-    from pgcore.runs.packing import Records
+
+NOTHING = unpack_records([])
 
 # Okabe & Ito's palette, which holds for the common kinds of colour blindness.
 BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C8C8C"
 ACTION_COLOURS: Mapping[str, str] = {"buy": GREEN, "sell": VERMILION, "hold": GREY, "left": BLUE, "right": ORANGE}
 SERIES_COLOURS: Sequence[str] = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, GREY)
+DASHES = ("solid", "dash", "dot", "dashdot")
 MOST_POINTS = 2_000
 
 
@@ -36,7 +43,7 @@ def trailing_mean(values: NDArray[np.floating], window: int) -> NDArray[np.float
     return (total[end] - total[start]) / (end - start)
 
 
-def returns_chart(records: "Records", window: int, solved_at: float | None = None) -> go.Figure:
+def returns_chart(records: Records, window: int, solved_at: float | None = None) -> go.Figure:
     """Every finished episode as a faint point, their moving average as a line, and the line that counts as solved."""
     steps = records.env_steps[records.episode_of]
     points, line = thin(len(steps)), thin(len(steps))
@@ -58,21 +65,56 @@ def returns_chart(records: "Records", window: int, solved_at: float | None = Non
         line={"color": BLUE, "width": 2.5},
         hovertemplate="%{x:,} steps<br>mean %{y:.4~g}<extra></extra>",
     )
-    if solved_at is not None:
-        figure.add_hline(
-            y=solved_at,
-            line={"color": ORANGE, "dash": "dot"},
-            annotation={"text": f"solved {solved_at:g}", "xanchor": "left", "x": 0, "yanchor": "bottom"},
-        )
+    _solved_line(figure, solved_at)
+    if not len(steps):
+        figure.update_layout(xaxis_range=[0, 1], yaxis_range=[0, 1.1 * solved_at if solved_at and solved_at > 0 else 1])
     return _framed(figure, "Episode return", "environment steps", "return")
 
 
-def actions_chart(records: "Records", actions: Sequence[str]) -> go.Figure:
+def seeds_chart(runs: Sequence[Records], window: int, solved_at: float | None = None) -> go.Figure:
+    """Several seeds: each run's moving average faintly, their interquartile mean, and its 95 % bootstrap interval."""
+    figure = go.Figure()
+    known = [records for records in runs if len(records.episode_returns)]
+    curves = [trailing_mean(records.episode_returns, window) for records in known]
+    steps = [records.env_steps[records.episode_of] for records in known]
+    for x, y in zip(steps, curves, strict=True):
+        rows = thin(len(x), 300)
+        figure.add_scatter(
+            x=x[rows], y=y[rows], mode="lines", line={"color": SKY, "width": 1}, opacity=0.5, showlegend=False, hoverinfo="skip"
+        )
+    if known:
+        grid, values = on_grid(steps, curves)
+        if len(known) > 1:
+            low, high = bootstrap_interval(values)
+            figure.add_scatter(
+                x=np.concatenate([grid, grid[::-1]]),
+                y=np.concatenate([low, high[::-1]]),
+                fill="toself",
+                fillcolor="rgba(0,114,178,0.2)",
+                line={"width": 0},
+                name="95 % interval",
+                hoverinfo="skip",
+            )
+        figure.add_scatter(
+            x=grid,
+            y=interquartile_mean(values),
+            mode="lines",
+            name=f"interquartile mean, n = {len(known)}",
+            line={"color": BLUE, "width": 2.5},
+            hovertemplate="%{x:,} steps<br>%{y:.4~g}<extra></extra>",
+        )
+    _solved_line(figure, solved_at)
+    return _framed(figure, "Episode return", "environment steps", "return")
+
+
+def actions_chart(records: Records, actions: Sequence[str]) -> go.Figure:
     """Share of each action over training, stacked to one; for Box actions the mean of each component."""
     rows = thin(len(records))
     x, share = records.env_steps[rows], records.action_share[rows]
-    discrete = bool(actions) and share.shape[1] == len(actions)
-    names = actions if discrete else [f"action {i}" for i in range(share.shape[1])]
+    if not len(records):
+        share = np.empty((0, len(actions)))
+    is_discrete = len(actions) > 1
+    names = actions if len(actions) == share.shape[1] else [f"action {i}" for i in range(share.shape[1])]
     figure = go.Figure()
     for i, name in enumerate(names):
         colour = ACTION_COLOURS.get(name, SERIES_COLOURS[i % len(SERIES_COLOURS)])
@@ -81,14 +123,16 @@ def actions_chart(records: "Records", actions: Sequence[str]) -> go.Figure:
             y=share[:, i],
             name=name,
             mode="lines",
-            line={"color": colour, "width": 1 if discrete else 2},
-            stackgroup="share" if discrete else None,
-            hovertemplate=f"{name} %{{y:.1%}}<extra></extra>" if discrete else f"{name} %{{y:.3~g}}<extra></extra>",
+            line={"color": colour, "width": 1 if is_discrete else 2},
+            stackgroup="share" if is_discrete else None,
+            hovertemplate=f"{name} %{{y:.1%}}<extra></extra>" if is_discrete else f"{name} %{{y:.3~g}}<extra></extra>",
         )
     figure.update_layout(hovermode="x unified")
-    if discrete:
+    if is_discrete:
         figure.update_yaxes(range=[0, 1], tickformat=".0%")
-    return _framed(figure, "Actions over training", "environment steps", "share of actions" if discrete else "mean action")
+    if not len(records):
+        figure.update_layout(xaxis_range=[0, 1])
+    return _framed(figure, "Actions over training", "environment steps", "share of actions" if is_discrete else "mean action")
 
 
 DIAGNOSTICS: Sequence[tuple[str, str, str]] = (
@@ -101,7 +145,7 @@ DIAGNOSTICS: Sequence[tuple[str, str, str]] = (
 )
 
 
-def diagnostics_chart(records: "Records") -> go.Figure:
+def diagnostics_chart(records: Records) -> go.Figure:
     """How the learning itself goes: one small chart each for entropy, KL, gradient norm, and what the critic knows."""
     shown = [row for row in DIAGNOSTICS if np.isfinite(getattr(records, row[0])).any()] if len(records) else DIAGNOSTICS[:3]
     columns = 3
@@ -124,6 +168,15 @@ def diagnostics_chart(records: "Records") -> go.Figure:
     figure.update_annotations(font_size=12)
     figure.update_layout(margin={"l": 40, "r": 10, "t": 30, "b": 30})
     return figure
+
+
+def _solved_line(figure: go.Figure, solved_at: float | None) -> None:
+    if solved_at is not None:
+        figure.add_hline(
+            y=solved_at,
+            line={"color": ORANGE, "dash": "dot"},
+            annotation={"text": f"solved {solved_at:g}", "xanchor": "left", "x": 0, "yanchor": "bottom"},
+        )
 
 
 def _framed(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
@@ -216,7 +269,7 @@ def equity_chart(curves: Mapping[str, Mapping[str, Any]]) -> go.Figure:
         _shade(figure, part, curve["dates"][0], curve["dates"][-1], i)
     _framed(figure, "Equity, net of costs", "", "")
     figure.update_layout(hovermode="x unified")
-    figure.update_yaxes(title="equity (start = 1)", row=1, col=1)
+    figure.update_yaxes(title="equity (start = 1)", type="log", row=1, col=1)
     figure.update_yaxes(title="drawdown", tickformat=".0%", row=2, col=1)
     return figure
 
@@ -278,10 +331,12 @@ def action_bars(parts: Sequence[Mapping[str, Any]]) -> go.Figure:
             text=[f"{x:.0%}" if x >= 0.05 else "" for x in share],
             hovertemplate=f"{action} %{{x:.1%}}<extra></extra>",
         )
-    figure.update_layout(barmode="stack")
+    _framed(figure, "Actions on each part", "", "")
+    figure.update_layout(barmode="stack", margin={"l": 70, "r": 10, "t": 40, "b": 50})
+    figure.update_layout(legend={"y": -0.15, "yanchor": "top", "x": 0.5, "xanchor": "center", "traceorder": "normal"})
     figure.update_xaxes(tickformat=".0%", range=[0, 1])
     figure.update_yaxes(autorange="reversed")
-    return _framed(figure, "Actions on each part", "share of rows", "")
+    return figure
 
 
 def _shade(figure: go.Figure, name: str, first: str, last: str, index: int) -> None:
@@ -296,3 +351,64 @@ def _shade(figure: go.Figure, name: str, first: str, last: str, index: int) -> N
         annotation={"text": name, "font": {"size": 12}},
         annotation_position="top left",
     )
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a comparison: its curves (x, y), one a run; several become their interquartile mean and interval."""
+
+    title: str
+    colour: str
+    curves: Sequence[tuple[NDArray[np.number], NDArray[np.floating]]]
+
+
+def run_colour(run_id: str) -> str:
+    """The colour of a run wherever it is shown."""
+    return SERIES_COLOURS[int(run_id[:8], 16) % len(SERIES_COLOURS)]
+
+
+def overlay_chart(lines: Sequence[Line], title: str, x: str) -> go.Figure:
+    """Lines to compare, told apart by dashes too where two have one colour."""
+    figure = go.Figure()
+    used: Counter[str] = Counter()
+    for line in lines:
+        style = {"color": line.colour, "width": 2.2, "dash": DASHES[used[line.colour] % len(DASHES)]}
+        used[line.colour] += 1
+        if len(line.curves) > 1:
+            grid, values = on_grid([xs for xs, _ in line.curves], [ys for _, ys in line.curves])
+            low, high = bootstrap_interval(values)
+            figure.add_scatter(
+                x=np.concatenate([grid, grid[::-1]]),
+                y=np.concatenate([low, high[::-1]]),
+                fill="toself",
+                fillcolor=line.colour,
+                opacity=0.18,
+                line={"width": 0},
+                showlegend=False,
+                hoverinfo="skip",
+            )
+            xs, ys, name = grid, interquartile_mean(values), f"{line.title} (n = {len(values)})"
+        else:
+            xs, ys, name = *line.curves[0], line.title
+        rows = thin(len(xs))
+        figure.add_scatter(
+            x=xs[rows], y=ys[rows], mode="lines", name=name, line=style, hovertemplate=f"{name}<br>%{{y:.4~g}}<extra></extra>"
+        )
+    return _framed(figure, title, x, title)
+
+
+def parallel_chart(table: pd.DataFrame, result: str) -> go.Figure:
+    """Parallel coordinates: a vertical axis a setting, a line a run, coloured by its result."""
+    dimensions = []
+    for column in table.columns:
+        values = table[column]
+        if pd.api.types.is_numeric_dtype(values):
+            dimensions.append({"label": column, "values": values.astype(float)})
+        else:
+            codes, names = pd.factorize(values)
+            dimensions.append({"label": column, "values": codes, "tickvals": np.arange(len(names)), "ticktext": list(names)})
+    figure = go.Figure(
+        go.Parcoords(dimensions=dimensions, line={"color": table[result], "colorscale": "Cividis", "showscale": True})
+    )
+    figure.update_layout(title="Settings and results", margin={"l": 70, "r": 40, "t": 70, "b": 30}, height=360)
+    return figure

@@ -275,6 +275,16 @@ DIALECTS: dict[str, Dialect | Callable[[PriceSeries], bytes]] = {
     "pandas, printed": lambda s: s.frame().to_string().encode(),
     "whole rows in quotes": lambda s: "\n".join(f'"{line}"' for line in Dialect().write(s).decode().splitlines()).encode(),
     "dates with a bare comma": lambda s: Dialect(date=named("{b} {d:02}, {y}", _EN)).write(s).replace(b'"', b""),
+    "two spaces, names with one": lambda s: b"Trade Date  Open Price  High Price  Low Price  Close Price  Volume\n"
+        + Dialect("", "dohlcv", delimiter="|").write(s).replace(b"|", b"  "),
+    "date and time of midnight": Dialect("Date,Time,Close", "dtc", date=strftime("%Y-%m-%d 00:00:00"), time=lambda _: "09:30"),
+    "days as floats": Dialect(date=strftime("%Y%m%d.0")),
+    "names on two lines": lambda s: b'Date,"Open\n($)","High\n($)","Low\n($)","Close\n($)",Volume\n' + Dialect("").write(s),
+    "CoinMarketCap": Dialect("timeOpen;timeClose;timeHigh;timeLow;name;open;high;low;close;volume;marketCap;timestamp",
+        ["d", *["2023-11-20T23:59:59.999Z"] * 3, "2781", *"ohlcv", "99999.5", "d"], ";", strftime("%Y-%m-%dT%H:%M:%S.000Z"),
+        quoting=csv.QUOTE_ALL),
+    "Yahoo with remarks": Dialect("Date,Open,High,Low,Close Close price adjusted for splits.,Adj Close Adjusted close price "
+        "adjusted for splits and dividend and/or capital gain distributions.,Volume", "dohlcav"),
     "single quotes": Dialect(date=strftime("'%Y-%m-%d'"), price=number(before="'", after="'")),
     "spaces behind commas": lambda s: Dialect(price=number(thousands=",")).write(s).replace(b',"', b', "'),
     "without a line end at the end": lambda s: Dialect().write(s).rstrip(),

@@ -20,6 +20,7 @@ def app(tmp_path, monkeypatch):
 
     monkeypatch.setenv("PGLAB_HOME", str(tmp_path))
     monkeypatch.delenv("PGLAB_DATABASE_URL", raising=False)
+    server.close()
     st.cache_resource.clear()
     st.cache_data.clear()
 
@@ -31,9 +32,7 @@ def app(tmp_path, monkeypatch):
         return at if page == "cartpole.py" else at.switch_page(page).run()
 
     yield open_page
-    if server.pool.__wrapped__ is not None:
-        server.pool().shutdown()
-    st.cache_resource.clear()
+    server.close()
 
 
 def value(at, name, page="cartpole"):

@@ -11,13 +11,13 @@ ROOT = Path(__file__).parent.parent
 # From left to right: a module imports only modules to its left, or in its own group.
 ORDER = [
     ["errors", "record"],
-    ["rollout", "market.prices", "market.accounting"],
+    ["rollout", "aggregate", "acting", "market.prices", "market.accounting"],
     ["estimators", "market"],
-    ["tasks"],
+    ["classic_control", "tasks"],
     ["settings", "config"],
     ["snapshot", "optimisers", "policies"],
     ["updates"],
-    ["trainer", "loops", "dqn", "asynchronous", "listing", "onpolicy"],
+    ["observations", "on_policy", "dqn", "asynchronous", "listing", "trainer"],
     ["evaluate"],
     ["runs"],
     ["charts"],

@@ -56,7 +56,7 @@ class TestBadInput:
                 b"Date,Close\n2024-01-02,1.5\n2024-02-30,1.6\n2024-03-04,1.7\n",
                 '1 of 3 dates cannot be read, the first is "2024-02-30"',
             ),
-            (b"Date,Open,Close\n2024-01-02,1,5,1,6\n2024-01-03,1,7,1,8\n", "rows have 5 cells but only 3 columns are named"),
+            (b"Date,Open,Close\n2024-01-02,1,5,1,6\n2024-01-03,1,7,1,8\n", "rows have 5 cells but the header has 3 names"),
             (b",".join([b"a"] * 1_000_000) + b"\n", "more than 20,000 columns"),
             (b"Date," + b",".join(b"t%d" % i for i in range(50_000)) + b"\n", "50,001 columns"),
             (b"x" * 50_000_000, "longer than 1 MB"),
@@ -73,6 +73,14 @@ class TestBadInput:
         with pytest.raises(PriceError, match=sentence) as refused:
             import_prices(data)
         assert len(str(refused.value)) < 400
+
+    def test_a_column_of_endless_variety_is_no_price(self):
+        days = np.datetime64("1850-01-01") + np.arange(60_300)
+        prices = [f"{1 + i / 7:.3f}" for i in range(300)]
+        odd = [f"1{i:016b}".replace("0", "a").replace("1", "b") + "1" for i in range(60_000)]
+        rows = [f"{day},{cell}" for day, cell in zip(days, prices + odd, strict=True)]
+        with pytest.raises(PriceError, match='60,300 cells of the column "Close" are no numbers'):
+            import_prices("\n".join(["Date,Close", *rows]).encode())
 
     def test_fewer_rows_than_needed(self):
         with pytest.raises(PriceError, match="60 usable rows; at least 100 are needed"):

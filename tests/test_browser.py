@@ -36,6 +36,8 @@ def serve(home: Path, *flags: str) -> tuple[subprocess.Popen, str]:
         try:
             urllib.request.urlopen(f"{address}/_stcore/health", timeout=1)
         except OSError:
+            if server.poll() is not None:
+                break
             time.sleep(0.1)
         else:
             return server, address

@@ -36,6 +36,12 @@ class TestEveryDialectReadsBackEqual:
     def test_volume(self, name):
         assert np.allclose(import_prices(write(DIALECTS[name], BASE)).series.volume, BASE.volume, rtol=1e-12)
 
+    def test_rows_that_become_shorter_further_down(self):
+        days = np.datetime64("1900-01-01") + np.arange(40_000)
+        closes = [f"{1 + i / 7:.15f}" if i < 12_000 else f"{1 + i % 9}" for i in range(40_000)]
+        data = text("Date,Close", *(f"{day},{close}" for day, close in zip(days, closes, strict=True)))
+        assert import_prices(data).series.close.tolist() == [float(close) for close in closes]
+
     def test_a_sample_as_we_export_it(self):
         sample = load_sample("sp500")
         assert import_prices(sample.to_csv().encode()).series == sample
@@ -119,9 +125,17 @@ class TestSeveralTickers:
         with pytest.raises(PriceError, match=r"'MSFTX' is not in the file \(did you mean MSFT\?\)"):
             import_prices(self.LONG, choices=Choices(ticker="MSFTX"))
 
-    def test_a_ticker_that_is_a_word_for_a_price(self):
-        data = self.WIDE.replace(b"AAPL", b"LOW")
-        assert np.array_equal(import_prices(data, choices=Choices(ticker="LOW")).series.close, BASE.close)
+    @pytest.mark.parametrize("ticker", ["LOW", "OPEN", "NAV", "V", "C", "MA", "0700.HK", "600519"])
+    def test_a_ticker_that_is_also_a_word_or_a_number(self, ticker):
+        data = self.WIDE.replace(b"AAPL", ticker.encode()).replace(b"MSFT", b"AXP,XOM").replace(b"\n", b",9.5\n")
+        data = data.replace(b"XOM,9.5", b"XOM")
+        assert np.array_equal(import_prices(data, choices=Choices(ticker=ticker)).series.close, BASE.close)
+
+    def test_tickers_keep_their_marks(self):
+        data = self.PREFIXED.replace(b"AAPL", b"BRK-B").replace(b"MSFT", b"0700.HK")
+        with pytest.raises(NeedsChoice) as asked:
+            import_prices(data)
+        assert asked.value.options == ("BRK-B", "0700.HK")
 
 
 class TestAskingInsteadOfGuessing:

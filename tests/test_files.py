@@ -238,7 +238,7 @@ DAMAGE: dict[str, tuple[Spoil, str]] = {
     "JSON no text": (put("run.json", b"\xff\xfe\x00"), "run.json of the exported run is damaged"),
     "newer format": (changed("run.json", b'"format": 1', b'"format": 2'), "has format 2"),
     "unknown setting": (changed("config.json", b'"seed"', b'"sneed"'), "a setting 'sneed' that this version does not know"),
-    "setting out of bounds": (changed("config.json", b'"discount": 0.99', b'"discount": 99'), "Discount factor"),
+    "setting out of bounds": (changed("config.json", b'"gae_lambda": 0.', b'"gae_lambda": 90.'), "GAE λ cannot be"),
     "foreign task": (changed("config.json", b'"stocks"', b'"os:Evil-v0"'), "names a task of another package"),
     "no such estimator": (changed("config.json", b'"ppo"', b'"psychic"'), "Estimator cannot be 'psychic'"),
     "text in the records": (changed("records.csv", b"\n1,", b"\none,"), "records.csv of the exported run is damaged"),

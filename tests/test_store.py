@@ -120,6 +120,19 @@ def test_records_read_in_pieces_join_to_the_whole(store: RunStore) -> None:
         np.testing.assert_array_equal(getattr(pieces, field.name), getattr(whole, field.name))
 
 
+def test_every_kth_record_and_the_last_are_read_where_all_are_too_many(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.append_records(run_id, [record(u, episode_returns=(float(u),) * (u % 3)) for u in range(1, 12)])
+    some = store.records(run_id, every=4)
+    assert some.update.tolist() == [4, 8, 11]
+    assert store.records(run_id, after=4, every=4).update.tolist() == [8, 11]
+    assert store.records(run_id, after=4, every=4, limit=1).update.tolist() == [8]
+    everything = store.records(run_id)
+    picked = everything.only((everything.update % 4 == 0) | (everything.update == 11))
+    for field in dataclasses.fields(Records):
+        np.testing.assert_array_equal(getattr(some, field.name), getattr(picked, field.name))
+
+
 def test_a_record_written_again_replaces_the_first(store: RunStore) -> None:
     run_id = store.create_run(TrainConfig())
     store.append_records(run_id, [record(1), record(2, kl=1.0)])
@@ -133,6 +146,18 @@ def test_records_move_the_counters_of_the_run(store: RunStore) -> None:
     store.append_records(run_id, [record(1), record(2, return_mean=123.25)])
     run = store.run(run_id)
     assert (run.updates, run.env_steps, run.episodes, run.return_mean) == (2, 128, 4, 123.25)
+
+
+def test_a_run_knows_how_long_it_trained_and_its_best_episode(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    run = store.run(run_id)
+    assert run.wall_s == 0.0
+    assert math.isnan(run.return_best)
+    store.append_records(run_id, [record(1, episode_returns=()), record(2, wall_s=1.5, episode_returns=(-7.0, math.nan))])
+    assert (store.run(run_id).wall_s, store.run(run_id).return_best) == (1.5, -7.0)
+    store.append_records(run_id, [record(3, wall_s=2.5, episode_returns=(-9.0, -3.0))])
+    store.append_records(run_id, [record(4, wall_s=3.5, episode_returns=(-4.0,))])
+    assert (store.run(run_id).wall_s, store.run(run_id).return_best) == (3.5, -3.0)
 
 
 def test_the_table_of_records_has_a_column_for_each_field() -> None:
@@ -206,6 +231,70 @@ def test_deleted_runs_are_out_of_sight_until_restored_and_gone_when_purged(store
     store.purge(run_id)
     with pytest.raises(BadInput, match="There is no run"):
         store.records(run_id)
+
+
+def test_many_runs_are_deleted_and_brought_back_together_or_not_at_all(store: RunStore) -> None:
+    ids = [store.create_run(TrainConfig(seed=seed)) for seed in range(5)]
+    with store.transaction() as together:
+        for run_id in ids[1:]:
+            together.delete(run_id)
+    assert [run.id for run in store.runs()] == ids[:1]
+
+    def restore_all(named: list[str]) -> None:
+        with store.transaction() as together:
+            for run_id in named:
+                together.restore(run_id)
+
+    with pytest.raises(BadInput, match="There is no run"):
+        restore_all([ids[1], "no-such-run"])
+    assert [run.id for run in store.runs()] == ids[:1]
+    restore_all(ids[1:])
+    assert len(store.runs()) == 5
+    with store.transaction() as together:
+        for run_id in ids:
+            together.purge(run_id)
+    assert store.runs(include_deleted=True) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda store, run_id: store.create_run(TrainConfig()),
+        lambda store, run_id: store.rename(run_id, "another name"),
+        lambda store, run_id: store.request(run_id, pace=2.0),
+        lambda store, run_id: store.append_records(run_id, [record(2)]),
+        lambda store, run_id: store.claim(run_id, this_process()),
+        lambda store, run_id: store.assign(this_process(), 9),
+        lambda store, run_id: store.delete(run_id),
+        lambda store, run_id: store.purge(run_id),
+    ],
+)
+def test_any_change_to_a_run_is_seen_at_a_glance_and_nothing_else(store: RunStore, change) -> None:
+    run_id = store.create_run(TrainConfig())
+    before, stranger = store.last_change(), store.as_user("stranger").last_change()
+    store.runs()
+    store.save_prices(series())
+    assert store.last_change() == before
+    change(store, run_id)
+    assert store.last_change() != before
+    assert store.as_user("stranger").last_change() == stranger
+
+
+def test_all_that_was_tried_on_prices_is_counted_deleted_or_not(store: RunStore) -> None:
+    digest = store.save_prices(series())
+    configs = [TrainConfig(task="stocks", prices=digest, seed=seed) for seed in range(4)]
+    judged, unjudged, deleted, _untrained = map(store.create_run, configs)
+    for run_id in (judged, unjudged, deleted):
+        store.append_records(run_id, [record(1)])
+    store.save_evaluation(judged, "final", {"parts": [{"part": "train", "sharpe": 9.0}, {"part": "test", "sharpe": 0.5}]})
+    store.save_evaluation(judged, "other", {"parts": [{"part": "test", "sharpe": 7.0}]})
+    store.save_evaluation(deleted, "final", {"parts": [{"part": "test", "sharpe": math.nan}]})
+    store.delete(deleted)
+    store.create_run(TrainConfig(task="stocks"))
+    assert sorted(store.trials(digest), key=str) == sorted(
+        [(configs[0].to_json(), 0.5), (configs[1].to_json(), None), (configs[2].to_json(), None)], key=str
+    )
+    assert store.as_user("anna").trials(digest) == []
 
 
 def test_a_config_with_a_setting_of_another_version_can_still_be_read(store: RunStore) -> None:
@@ -286,6 +375,37 @@ def test_prices_are_seen_by_their_owner_only(store: RunStore) -> None:
         bert.create_run(TrainConfig(task="stocks", prices=digest))
     assert bert.save_prices(series("my tea")) == digest
     assert (anna.prices(digest).name, bert.prices(digest).name) == ("anna's tea", "my tea")
+
+
+def test_deleted_prices_are_out_of_the_list_and_go_with_their_last_run(store: RunStore) -> None:
+    digest = store.save_prices(series())
+    run_id = store.create_run(TrainConfig(task="stocks", prices=digest))
+    store.delete_prices(digest)
+    assert store.price_list() == []
+    assert store.prices(digest) == series(), "the run still needs them"
+    store.purge(run_id)
+    with pytest.raises(BadInput, match="There are no prices"):
+        store.prices(digest)
+    with pytest.raises(BadInput, match="There are no prices"):
+        store.delete_prices(digest)
+    store.delete_prices(store.save_prices(series()))
+    with pytest.raises(BadInput, match="There are no prices"):
+        store.prices(digest)
+    store.save_prices(series())
+    assert len(store.price_list()) == 1, "saved again they are as new"
+
+
+def test_deleting_prices_leaves_those_of_others_alone(store: RunStore) -> None:
+    anna, bert = store.as_user("anna"), store.as_user("bert")
+    digest = anna.save_prices(series())
+    with pytest.raises(BadInput, match="There are no prices"):
+        bert.delete_prices(digest)
+    bert.save_prices(series("bert's"))
+    bert.create_run(TrainConfig(task="stocks", prices=digest))
+    anna.delete_prices(digest)
+    with pytest.raises(BadInput, match="There are no prices"):
+        anna.prices(digest)
+    assert bert.prices(digest).name == "bert's"
 
 
 # ---- prices, checkpoints, policies, results, events
@@ -602,7 +722,7 @@ def test_an_older_store_is_brought_forward_once(store_url: str, monkeypatch: pyt
     def add_notes(connection: sa.Connection) -> None:
         connection.exec_driver_sql("ALTER TABLE runs ADD COLUMN notes TEXT NOT NULL DEFAULT 'none'")
 
-    monkeypatch.setattr(schema, "STEPS", [add_notes])
+    monkeypatch.setattr(schema, "STEPS", [*schema.STEPS, add_notes])
     start = threading.Barrier(4)
 
     def open_it(_: int) -> None:
@@ -613,8 +733,33 @@ def test_an_older_store_is_brought_forward_once(store_url: str, monkeypatch: pyt
     store = RunStore(store_url)
     with store._database.read() as connection:
         assert connection.exec_driver_sql("SELECT id, notes FROM runs").all() == [(run_id, "none")]
-        assert connection.scalar(sa.select(schema.store_version.c.version)) == 2
+        assert connection.scalar(sa.select(schema.store_version.c.version)) == 1 + len(schema.STEPS)
     store.close()
+
+
+def test_a_store_of_version_1_gains_what_listings_show(store_url: str) -> None:
+    store = RunStore(store_url)
+    digest = store.save_prices(series())
+    run_id = store.create_run(TrainConfig(task="stocks", prices=digest))
+    other = store.create_run(TrainConfig())
+    store.append_records(run_id, [record(1, wall_s=1.5, episode_returns=(3.0, math.nan)), record(2, wall_s=2.5)])
+    store.save_evaluation(run_id, "final", {"parts": [{"part": "test", "sharpe": 0.75}]})
+    expected = store.run(run_id), store.run(other), store.trials(digest), store.price_list()
+    with store._database.write() as connection:
+        for table, column in (
+            ("runs", "wall_s"),
+            ("runs", "return_best"),
+            ("runs", "changed"),
+            ("evaluations", "test_sharpe"),
+            ("price_names", "deleted"),
+        ):
+            connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.execute(sa.update(schema.store_version).values(version=1))
+    store.close()
+    newer = RunStore(store_url)
+    assert repr((newer.run(run_id), newer.run(other), newer.trials(digest), newer.price_list())) == repr(expected)
+    newer.rename(other, "still to be written to")
+    newer.close()
 
 
 def test_a_newer_store_is_refused_and_left_alone(store_url: str) -> None:

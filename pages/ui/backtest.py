@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from pages.ui.live_chart import still_chart
 from pages.ui.server import store
 from pgcore import charts
 from pgcore.market.backtest import Comparison
@@ -40,7 +41,7 @@ def show_backtest(page: str, run: Run) -> None:
             st.warning(part["collapse"], icon=":material/compress:")
     compared = compared_on(store(), priced, result)
     curves = result["curves"] | {"test": result["curves"]["test"] | _curves(compared)}
-    st.plotly_chart(
+    still_chart(
         charts.equity_chart(curves),
         key=f"{page}.equity",
         height=420,
@@ -78,12 +79,12 @@ def _trades(page: str, result: dict[str, Any]) -> None:
     names = [part["part"] for part in result["parts"]]
     left, right = st.columns([3, 1])
     with right:
-        st.plotly_chart(
+        still_chart(
             charts.action_bars(result["parts"]), key=f"{page}.bars", height=260, alt="Share of buy, sell and hold on each part."
         )
         part = st.segmented_control("Part shown", names, default=names[-1], required=True, key=f"{page}.part")
     with left:
-        st.plotly_chart(
+        still_chart(
             charts.trades_chart(result["curves"][part], part),
             key=f"{page}.trades",
             height=380,

@@ -1,43 +1,71 @@
-"""The one renderer of settings: every knob of every page is drawn from the fields of TrainConfig, and so is the link."""
+"""The one renderer of settings: every knob of every page is drawn from a Setting, and so is the link."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
 
-from pgcore.config import SETTINGS, Setting, TrainConfig, recommended, relevant, spell
+from pages.ui.presets import Preset
+from pgcore.config import SETTINGS, TrainConfig, estimators_for, recommended, relevant
 from pgcore.errors import BadInput
 from pgcore.estimators import ESTIMATORS
+from pgcore.settings import Setting, spell
+from pgcore.tasks import TASKS
 
+# What a page asks that does not change a run: it stands in the link as well.
+VIEW: Mapping[str, Setting] = {
+    "smooth": Setting(
+        "smooth",
+        "Moving-average window of the chart",
+        "How many episodes the line in the chart of returns averages.",
+        50,
+        int,
+        low=1,
+        high=500,
+        unit="episodes",
+    ),
+    "seeds": Setting(
+        "seeds", "Seeds", "Train this many runs that differ in nothing but their seed, side by side.", 1, int, low=1, high=20
+    ),
+}
 GRID = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 WIDEST_SLIDER = 500
 
 
-def knobs(page: str, task: str, *, fixed: tuple[str, ...] = ()) -> TrainConfig | None:
-    """Draw the settings that matter to a task and return what they say, or None (with a sentence shown) if it cannot work.
+def knobs(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset], fixed: tuple[str, ...] = ()) -> TrainConfig | None:
+    """Draw the settings that matter and return what they say, or None (with a sentence shown) if it cannot work.
 
-    Values come from the link when the page is opened, live in the session after that, and are written back into the link.
-    `fixed` settings are left to the page, which keeps them in the session under `<page>.<name>`.
+    Values come from the link when the page is opened, live in the session after that under `<page>.<name>`, and are written
+    back into the link. `fixed` settings are left to the page.
     """
-    _read_link(page, task)
+    _read_link(page, tasks)
+    _preset(page, presets)
+    task = st.session_state[f"{page}.task"]
+    if len(tasks) > 1:
+        st.selectbox(
+            "Task",
+            tasks,
+            format_func=lambda name: TASKS[name].title,
+            key=f"{page}.task",
+            help=SETTINGS["task"].help,
+            on_change=_follow,
+            args=(page, task, st.session_state[f"{page}.estimator"]),
+        )
     estimator = st.session_state[f"{page}.estimator"]
-    drawn = [s for s in relevant(task, estimator) if s.group != "run" and s.name not in fixed]
+    drawn = [setting for setting in relevant(task, estimator) if setting.group != "run" and setting.name not in fixed]
     for setting in drawn:
         if setting.group == "main":
-            _widget(page, task, setting)
-    market = [setting for setting in drawn if setting.group == "market"]
-    if market:
-        with st.expander("Market", icon=":material/storefront:"):
-            for setting in market:
-                _widget(page, task, setting)
-    with st.expander("More", icon=":material/tune:"):
-        for setting in drawn:
-            if setting.group == "more":
-                _widget(page, task, setting)
+            _widget(page, setting)
+    for setting in VIEW.values():
+        _widget(page, setting)
+    for group, title, icon in (("market", "Market", "storefront"), ("more", "More", "tune")):
+        members = [setting for setting in drawn if setting.group == group]
+        if members:
+            with st.expander(title, icon=f":material/{icon}:"):
+                for setting in members:
+                    _widget(page, setting)
     try:
-        return TrainConfig(
-            task=task, **{s.name: st.session_state[f"{page}.{s.name}"] for s in SETTINGS.values() if s.name != "task"}
-        )
+        return TrainConfig(**{name: st.session_state[f"{page}.{name}"] for name in SETTINGS})
     except BadInput as error:
         st.error(str(error))
         return None
@@ -45,7 +73,10 @@ def knobs(page: str, task: str, *, fixed: tuple[str, ...] = ()) -> TrainConfig |
 
 def write_link(page: str, config: TrainConfig, run_id: str | None) -> None:
     """Make the address of the page say all that was chosen, so that the link repeats the experiment."""
-    said = {name: spell(value) for name, value in config.chosen().items() if name != "task"}
+    view = {name: value for name, s in VIEW.items() if (value := st.session_state[f"{page}.{name}"]) != s.default}
+    said = {name: spell(value) for name, value in (config.chosen() | view).items()}
+    if page == "stocks":
+        said.pop("task", None)
     if run_id:
         said["run"] = run_id
     st.session_state[f"{page}.link"] = said
@@ -56,62 +87,104 @@ def write_link(page: str, config: TrainConfig, run_id: str | None) -> None:
 def take(page: str, config: TrainConfig) -> None:
     """Turn the knobs to a config."""
     for name in SETTINGS:
-        st.session_state[f"{page}.{name}"] = getattr(config, name)
-
-
-def _read_link(page: str, task: str) -> None:
-    said = {name: text for name, text in st.query_params.to_dict().items() if name in SETTINGS and name != "task"}
-    written = st.session_state.get(f"{page}.link")
-    came_back = st.session_state.get("page") != page and not said
-    st.session_state["page"] = page
-    if written is not None and (came_back or said == {k: v for k, v in written.items() if k != "run"}):
-        for name in SETTINGS:  # a widget that was not drawn would lose its value
-            st.session_state[f"{page}.{name}"] = st.session_state[f"{page}.{name}"]
-        return
-    good, complaints = {}, []
-    for name, text in said.items():
-        try:
-            good[name] = SETTINGS[name].check(SETTINGS[name].parse(text))
-        except BadInput as error:
-            complaints.append(f"The link asks for something that cannot be, which was left out. {error}")
-    try:
-        config = TrainConfig(task=task, **good)
-    except BadInput as error:
-        complaints.append(f"The link asks for something that cannot be, and was left aside. {error}")
-        config = TrainConfig(task=task)
-    take(page, config)
-    st.session_state[f"{page}.complaints"] = complaints
+        _turn(page, name, getattr(config, name))
 
 
 def complaints(page: str) -> None:
-    """Say once more what the link asked for in vain."""
+    """Say what the link asked for in vain."""
     for complaint in st.session_state.get(f"{page}.complaints", ()):
         st.warning(complaint, icon=":material/link_off:")
 
 
-def _follow_estimator(page: str, task: str, before: str) -> None:
-    """Settings nobody touched move to what the newly chosen estimator wants."""
-    old, new = recommended(task, before), recommended(task, st.session_state[f"{page}.estimator"])
+def lesson(page: str, presets: Mapping[str, Preset], is_over: bool) -> None:
+    """The question of the preset that was chosen; its answer once the run is over."""
+    chosen = presets.get(st.session_state.get(f"{page}.preset") or "")
+    if chosen is not None and chosen.question:
+        st.info(chosen.question + ("" if is_over else " *Predict what happens, then press Train.*"), icon=":material/school:")
+        if is_over:
+            with st.expander("What happens, and why", icon=":material/lightbulb:"):
+                st.write(chosen.answer)
+
+
+def _read_link(page: str, tasks: tuple[str, ...]) -> None:
+    known = SETTINGS | VIEW
+    said = {name: text for name, text in st.query_params.to_dict().items() if name in known}
+    written = st.session_state.get(f"{page}.link")
+    came_back = st.session_state.get("page") != page and not said
+    st.session_state["page"] = page
+    if written is not None and (came_back or said == {name: text for name, text in written.items() if name != "run"}):
+        for name in (*known, "preset"):  # a widget that is not drawn would lose its value
+            st.session_state[f"{page}.{name}"] = st.session_state.get(f"{page}.{name}")
+        return
+    good, complaints = {}, []
+    for name, text in said.items():
+        try:
+            if name == "task" and text not in tasks:
+                raise BadInput(f"This page trains {', '.join(tasks)}, not {text!r}.")
+            good[name] = known[name].check(known[name].parse(text))
+        except BadInput as error:
+            complaints.append(f"The link asks for something that cannot be, which was left out. {error}")
+    for name, setting in VIEW.items():
+        st.session_state[f"{page}.{name}"] = good.pop(name, setting.default)
+    try:
+        config = TrainConfig(**{"task": tasks[0]} | good)
+    except BadInput as error:
+        complaints.append(f"The link asks for something that cannot be, and was left aside. {error}")
+        config = TrainConfig(task=tasks[0])
+    take(page, config)
+    st.session_state[f"{page}.preset"] = None
+    st.session_state[f"{page}.complaints"] = complaints
+
+
+def _preset(page: str, presets: Mapping[str, Preset]) -> None:
+    def apply() -> None:
+        chosen = presets.get(st.session_state[f"{page}.preset"] or "")
+        if chosen is not None:
+            kept = {"prices": st.session_state[f"{page}.prices"]} if chosen.task == "stocks" else {}
+            take(page, TrainConfig(task=chosen.task, **chosen.settings, **kept))
+
+    st.selectbox(
+        "Preset",
+        list(presets),
+        index=None,
+        format_func=lambda name: presets[name].title,
+        key=f"{page}.preset",
+        placeholder="Choose settings or a lesson",
+        on_change=apply,
+        help="Turns all knobs at once. A lesson asks a question first.",
+    )
+
+
+def _follow(page: str, old_task: str, old_estimator: str) -> None:
+    """Settings nobody touched move to what the newly chosen task and estimator want."""
+    task = st.session_state[f"{page}.task"]
+    possible = estimators_for(task)
+    if st.session_state[f"{page}.estimator"] not in possible:
+        st.session_state[f"{page}.estimator"] = SETTINGS["estimator"].default
+    before, now = recommended(old_task, old_estimator), recommended(task, st.session_state[f"{page}.estimator"])
     for name in SETTINGS:
         key = f"{page}.{name}"
-        if name not in ("task", "estimator") and st.session_state[key] == old[name]:
-            st.session_state[key] = new[name]
+        if name not in ("task", "estimator") and st.session_state[key] == before[name]:
+            _turn(page, name, now[name])
 
 
-def _widget(page: str, task: str, setting: Setting) -> None:
+def _turn(page: str, name: str, value: Any) -> None:
+    st.session_state[f"{page}.{name}"] = value
+    if SETTINGS[name].kind is tuple:
+        st.session_state[f"{page}.{name}.text"] = spell(value)
+
+
+def _widget(page: str, setting: Setting) -> None:
     key = f"{page}.{setting.name}"
+    if setting.low is not None and setting.high is not None and isinstance(st.session_state[key], (int, float)):
+        st.session_state[key] = min(max(st.session_state[key], setting.low), setting.high)
     label = f"{setting.label} ({setting.unit})" if setting.unit else setting.label
     common: dict[str, Any] = {"key": key, "help": setting.help}
     if setting.name == "estimator":
-        before = st.session_state[key]
+        now = (page, st.session_state[f"{page}.task"], st.session_state[key])
+        titles = {name: row.title for name, row in ESTIMATORS.items()}
         st.pills(
-            label,
-            setting.choices,
-            format_func=lambda name: ESTIMATORS[name].title,
-            required=True,
-            on_change=_follow_estimator,
-            args=(page, task, before),
-            **common,
+            label, setting.choices or (), format_func=titles.__getitem__, required=True, on_change=_follow, args=now, **common
         )
     elif setting.choices is not None:
         st.segmented_control(label, setting.choices, required=True, **common)
@@ -120,8 +193,7 @@ def _widget(page: str, task: str, setting: Setting) -> None:
     elif setting.kind is tuple:
         _text(page, setting, label)
     elif setting.scale == "log":
-        options = _grid(setting, st.session_state[key])
-        st.select_slider(label, options, format_func=_readable(setting), **common)
+        st.select_slider(label, _grid(setting, st.session_state[key]), format_func=_readable(setting), **common)
     elif (setting.kind is float and setting.step and not setting.optional) or _is_narrow(setting):
         st.slider(label, setting.low, setting.high, step=setting.step or 1, format=_format(setting), **common)
     else:
@@ -131,7 +203,8 @@ def _widget(page: str, task: str, setting: Setting) -> None:
 def _text(page: str, setting: Setting, label: str) -> None:
     """A text that stands for a value; one that does not is refused beside the field and changes nothing."""
     key = f"{page}.{setting.name}"
-    written = st.text_input(label, spell(st.session_state[key]), help=setting.help, key=f"{key}.text")
+    st.session_state.setdefault(f"{key}.text", spell(st.session_state[key]))
+    written = st.text_input(label, help=setting.help, key=f"{key}.text", persist_state="session")
     try:
         st.session_state[key] = setting.check(setting.parse(written))
     except BadInput as error:
@@ -146,13 +219,10 @@ def _grid(setting: Setting, now: Any) -> list[Any]:
     """Values a logarithmic slider stops at; the value it has now is always one of them."""
     assert setting.low is not None
     assert setting.high is not None
-    stops = {setting.low, setting.high, now}
-    decade = 10.0 ** round(len(str(int(1 / setting.low))) * -1 + 1) if setting.low < 1 else 1.0
-    while decade <= setting.high:
-        stops |= {step * decade for step in GRID}
-        decade *= 10
+    decades = (10.0**exponent for exponent in range(-6, 10))
+    stops = [setting.low, setting.high, *(step * decade for decade in decades for step in GRID)]
     kind = int if setting.kind is int else lambda value: float(f"{value:.3g}")
-    return sorted({now, *(kind(stop) for stop in stops if setting.low <= stop <= setting.high and stop != now)})
+    return sorted({now, *(kind(stop) for stop in stops if setting.low <= stop <= setting.high)})
 
 
 def _readable(setting: Setting) -> Callable[[Any], str]:

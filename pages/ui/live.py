@@ -8,14 +8,19 @@ import streamlit as st
 from pages.ui.controls import write_link
 from pages.ui.live_chart import live_chart
 from pages.ui.server import pool, store, tail
+from pages.ui.text import plain
+from pages.ui.theatre import theatre
 from pgcore import charts
 from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
+from pgcore.runs.group import create_group
 from pgcore.runs.packing import Records
 from pgcore.runs.run import Desired, Run
 from pgcore.tasks import find_task
 
 TICK_S = 0.25
+CHART_HEIGHT = 250
+PACES = (0.0, 20.0, 10.0, 5.0, 2.0, 1.0)
 STATUS_WORDS = {
     "queued": "waiting for a free core",
     "starting": "starting",
@@ -30,55 +35,85 @@ STATUS_WORDS = {
 ShowResult = Callable[[Run], None]
 
 
-def run_panel(page: str, config: TrainConfig | None, window: int, show_result: ShowResult) -> None:
+def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) -> Run | None:
     """The right side of a training page: steer and watch the run that the link names, or say how to begin."""
-    run = _attached(page)
-    is_active = run is not None and not run.is_over
-    st.fragment(_live, run_every=TICK_S if is_active else None)(page, config, window, is_active)
-    run_id = st.session_state.get(f"{page}.run")
+    runs = _attached(page)
+    is_active = any(not run.is_over for run in runs)
+    st.fragment(_live, run_every=TICK_S if is_active else None)(page, config, is_active)
+    shown = _shown(page, runs)
     if config is not None:
-        write_link(page, config, run_id)
-    if run is not None and run.is_over:
-        show_result(run)
+        write_link(page, config, st.session_state.get(f"{page}.run"))
+    if shown is not None and shown.is_over:
+        show_result(shown)
+    return shown
 
 
-def _attached(page: str) -> Run | None:
-    """The run this page shows: the one the link names."""
+def _attached(page: str) -> list[Run]:
+    """The runs this page shows: the one the link names, and those that were started with it."""
     named = st.query_params.get("run") or st.session_state.get(f"{page}.run")
+    st.session_state[f"{page}.run"] = None
     if not named:
-        return None
+        return []
     try:
         run = store().run(named)
     except BadInput as error:
-        st.session_state[f"{page}.run"] = None
-        st.warning(f"{error} The page shows no run; press Train to begin one.", icon=":material/search_off:")
-        return None
+        st.warning(f"{plain(error)} The page shows no run; press Train to begin one.", icon=":material/search_off:")
+        return []
+    if (run.task == "stocks") != (page == "stocks"):
+        st.warning("The run in the link belongs to another page: open it from the list of runs.", icon=":material/search_off:")
+        return []
     st.session_state[f"{page}.run"] = run.id
-    return run
+    return _members(run)
 
 
-def _live(page: str, config: TrainConfig | None, window: int, was_active: bool) -> None:
+def _members(run: Run) -> list[Run]:
+    """A run and those that differ from it in their seed only, in the order of their seeds."""
+    if not run.group:
+        return [run]
+    return sorted(store().runs(group=run.group), key=lambda member: member.config.seed) or [run]
+
+
+def _shown(page: str, runs: list[Run]) -> Run | None:
+    """The one of several runs that is shown in detail."""
+    chosen = st.session_state.get(f"{page}.member")
+    return next((run for run in runs if run.config.seed == chosen), runs[0] if runs else None)
+
+
+def _live(page: str, config: TrainConfig | None, was_active: bool) -> None:
     run_id = st.session_state.get(f"{page}.run")
-    run = store().run(run_id) if run_id else None
-    is_active = run is not None and not run.is_over
+    runs = _members(store().run(run_id)) if run_id else []
+    is_active = any(not run.is_over for run in runs)
     if is_active != was_active:  # ticks have to begin or to end
         st.rerun()
-    _toolbar(page, config, run, is_active)
+    _toolbar(page, config, runs, is_active)
     if problem := st.session_state.pop(f"{page}.problem", None):
-        st.error(problem)
+        st.error(plain(problem))
+    run = _shown(page, runs)
     if run is None:
-        st.info("Press **Train**. It takes about a second.", icon=":material/play_arrow:")
+        st.progress(0.0, text="Press **Train**. It takes about a second.")
+        _numbers(None, charts.NOTHING)
+        _charts(page, None, [], config)
         return
+    if len(runs) > 1:
+        seeds = [member.config.seed for member in runs]
+        st.segmented_control("Seed shown", seeds, default=run.config.seed, required=True, key=f"{page}.member")
+        run = _shown(page, runs)
+        assert run is not None
     records = tail(run.id).read(now=run.is_over)
-    _progress(run, records)
+    _progress(run, records, runs)
     _numbers(run, records)
-    _charts(page, run, records, window)
+    _charts(page, run, runs, config)
+    theatre(page, run)
+    _diagnostics(page, run, records)
 
 
-def _toolbar(page: str, config: TrainConfig | None, run: Run | None, is_active: bool) -> None:
-    """The buttons act in callbacks: a tick that comes in between cannot swallow a click."""
-    is_paused = is_active and run is not None and "pause" in (run.desired, run.status.removesuffix("d"))
-    with st.container(horizontal=True, vertical_alignment="center"):
+# ---- steering
+
+
+def _toolbar(page: str, config: TrainConfig | None, runs: list[Run], is_active: bool) -> None:
+    """The buttons act in callbacks and keep their places: a tick that comes in between cannot swallow a click."""
+    is_paused = is_active and any("pause" in (run.desired, run.status.removesuffix("d")) for run in runs)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             "Train",
             type="primary",
@@ -92,11 +127,20 @@ def _toolbar(page: str, config: TrainConfig | None, run: Run | None, is_active: 
         st.button(
             "Resume" if is_paused else "Pause",
             icon=":material/resume:" if is_paused else ":material/pause:",
+            width=112,
             key=f"{page}.pause",
             disabled=not is_active,
             on_click=_ask,
             args=(page, "run" if is_paused else "pause"),
-            width=120,
+        )
+        st.button(
+            "Step",
+            icon=":material/skip_next:",
+            key=f"{page}.step",
+            disabled=config is None or (is_active and not is_paused),
+            on_click=_step,
+            args=(page, config),
+            help="One update, then pause.",
         )
         st.button(
             "Stop", icon=":material/stop:", key=f"{page}.stop", disabled=not is_active, on_click=_ask, args=(page, "stop")
@@ -105,31 +149,71 @@ def _toolbar(page: str, config: TrainConfig | None, run: Run | None, is_active: 
             "Reset",
             icon=":material/restart_alt:",
             key=f"{page}.reset",
-            disabled=run is None,
+            disabled=not runs,
             on_click=_reset,
             args=(page,),
             help="Clear the page. A run that is going on is stopped; it stays in the list of runs.",
         )
+        st.selectbox(
+            "Pace",
+            PACES,
+            format_func=lambda pace: f"{pace:.0f} updates/s" if pace else "full speed",
+            key=f"{page}.pace",
+            label_visibility="collapsed",
+            on_change=_set_pace,
+            args=(page,),
+            width=150,
+            persist_state="session",
+            help="How fast to go: slow down to watch what would be over in half a second.",
+        )
 
 
-def _train(page: str, config: TrainConfig) -> None:
+def _train(page: str, config: TrainConfig, pause_at: int | None = None) -> None:
+    configs = [config.replace(seed=config.seed + i) for i in range(st.session_state[f"{page}.seeds"])]
     try:
-        run_id = store().create_run(config)
+        with store().transaction() as together:
+            run_ids = create_group(together, configs)
+            for run_id in run_ids:
+                together.request(run_id, pace=_pace(page), pause_at=pause_at)
     except BadInput as error:
         st.session_state[f"{page}.problem"] = str(error)
         return
     pool().wake()
-    st.session_state[f"{page}.run"] = run_id
-    st.query_params["run"] = run_id
+    st.session_state[f"{page}.run"] = run_ids[0]
+    st.session_state[f"{page}.member"] = config.seed
+    st.query_params["run"] = run_ids[0]
+
+
+def _step(page: str, config: TrainConfig) -> None:
+    """One update of a paused run, or the first of a new one."""
+    run_id = st.session_state.get(f"{page}.run")
+    runs = _members(store().run(run_id)) if run_id else []
+    if all(run.is_over for run in runs):
+        _train(page, config, pause_at=1)
+    for run in runs:
+        if not run.is_over:
+            store().request(run.id, desired="run", pause_at=run.updates + 1)
+    pool().wake()
 
 
 def _ask(page: str, desired: Desired) -> None:
-    run = store().run(st.session_state[f"{page}.run"])
-    if desired == "run" and run.status == "paused":
-        store().resume(run.id)
-        pool().wake()
-    elif not run.is_over:
-        store().request(run.id, desired=desired)
+    for run in _members(store().run(st.session_state[f"{page}.run"])):
+        if desired == "run" and run.status == "paused":
+            store().resume(run.id)
+        elif not run.is_over:
+            store().request(run.id, desired=desired)
+    pool().wake()
+
+
+def _pace(page: str) -> float | None:
+    return st.session_state.get(f"{page}.pace") or None
+
+
+def _set_pace(page: str) -> None:
+    run_id = st.session_state.get(f"{page}.run")
+    for run in _members(store().run(run_id)) if run_id else []:
+        if not run.is_over:
+            store().request(run.id, pace=_pace(page))
 
 
 def _reset(page: str) -> None:
@@ -138,29 +222,29 @@ def _reset(page: str) -> None:
     st.query_params.pop("run", None)
 
 
-def _progress(run: Run, records: Records) -> None:
+# ---- showing
+
+
+def _progress(run: Run, records: Records, runs: list[Run]) -> None:
     config = run.config
-    settings = [run.estimator, config.policy, f"α {config.learning_rate:g}", f"γ {config.discount:g}", f"seed {config.seed}"]
-    st.caption(" · ".join([find_task(run.task).title, *settings]))
     steps = int(records.env_steps[-1]) if len(records) else 0
-    share = min(1.0, steps / config.max_steps)
-    if run.solved:
-        share = 1.0
-    parts = [f"{steps:,} steps"]
+    parts = [_state(run), f"{steps:,} steps"]
     if steps:
         rate = steps / records.wall_s[-1]
-        parts += [f"{_short(rate)} steps/s"]
+        parts.append(f"{_short(rate)} steps/s")
         if run.is_over:
-            parts += [f"{records.wall_s[-1]:.1f} s"]
-        else:
-            parts += [f"at most {_duration((config.max_steps - steps) / rate)} left"]
+            parts.append(f"{records.wall_s[-1]:.2f} s")
+        elif run.pace is None:
+            parts.append(f"at most {_duration((config.max_steps - steps) / rate)} left")
     if run.status == "queued" and run.position:
         parts = [f"place {run.position} in the queue"]
-    st.progress(share, text=" · ".join([_state(run), *parts]))
+    if len(runs) > 1:
+        parts.append(f"{sum(member.is_over for member in runs)} of {len(runs)} seeds done")
+    st.progress(1.0 if run.solved else min(1.0, steps / config.max_steps), text=" · ".join(parts))
     if run.error:
-        st.error(run.error.strip().splitlines()[-1], title="The run failed")
+        st.error(plain(run.error.strip().splitlines()[-1]), title="The run failed")
     if pool().problem and run.status == "queued":
-        st.warning(pool().problem)
+        st.warning(plain(pool().problem))
 
 
 def _state(run: Run) -> str:
@@ -169,38 +253,53 @@ def _state(run: Run) -> str:
     return "solved" if run.status == "finished" else f"{STATUS_WORDS[run.status]}, solved"
 
 
-def _numbers(run: Run, records: Records) -> None:
+def _numbers(run: Run | None, records: Records) -> None:
     known = len(records) > 0 and len(records.episode_returns) > 0
     mean = f"{records.return_mean[-1]:.4g}" if known else "–"
     best = f"{records.episode_returns.max():.4g}" if known else "–"
     episodes = f"{int(records.episodes[-1]):,}" if len(records) else "–"
-    entropy = f"{records.entropy[-1]:.3f}" if len(records) else "–"
+    entropy = f"{records.entropy[-1]:.3f}" if len(records) and np.isfinite(records.entropy[-1]) else "–"
     cells = st.columns(5)
     cells[0].metric("Return, last 100", mean, help="Mean return of the last 100 finished training episodes (sampled actions).")
     cells[1].metric("Best episode", best)
     cells[2].metric("Episodes", episodes)
     cells[3].metric("Entropy (nats)", entropy, help="How undecided the policy is: 0 when it always picks the same action.")
-    cells[4].metric("Status", _state(run))
+    cells[4].metric("Status", _state(run) if run is not None else "ready")
 
 
-def _charts(page: str, run: Run, records: Records, window: int) -> None:
-    task = find_task(run.task)
-    left, right = st.columns([3, 2])
+def _charts(page: str, run: Run | None, runs: list[Run], config: TrainConfig | None) -> None:
+    """Returns and actions; empty frames before there is a run, so that nothing moves when one begins."""
+    smooth = st.session_state[f"{page}.smooth"]
+    shown = run.config if run is not None else config
+    task = find_task(shown.task if shown is not None else "CartPole-v1")
+    solved_at = shown.solved_at if shown is not None else None
+    identity = run.id if run is not None else "empty"
+    records = tail(run.id).read() if run is not None else charts.NOTHING
+    if len(runs) > 1:
+        returns = charts.seeds_chart([tail(member.id).read() for member in runs], smooth, solved_at)
+    else:
+        returns = charts.returns_chart(records, smooth, solved_at)
     mean = f"{records.return_mean[-1]:.1f}" if len(records) and np.isfinite(records.return_mean[-1]) else "not yet known"
+    left, right = st.columns([3, 2])
     with left:
         live_chart(
-            charts.returns_chart(records, window, run.config.solved_at),
+            returns,
             key=f"{page}.returns",
-            identity=f"returns-{run.id}",
+            identity=f"returns-{identity}",
             alt=f"Return of every episode over environment steps; mean of the last 100 is {mean}.",
+            height=CHART_HEIGHT,
         )
     with right:
         live_chart(
             charts.actions_chart(records, task.actions),
             key=f"{page}.actions",
-            identity=f"actions-{run.id}",
+            identity=f"actions-{identity}",
             alt="Share of each action over training.",
+            height=CHART_HEIGHT,
         )
+
+
+def _diagnostics(page: str, run: Run, records: Records) -> None:
     with st.expander("Diagnostics: entropy, KL, gradient norm, critic", on_change="rerun", key=f"{page}.diagnostics") as fold:
         if fold.open:
             live_chart(

@@ -74,3 +74,10 @@ def live_chart(figure: go.Figure, *, key: str, identity: str, alt: str, height: 
     """Show a figure and update it in place. `identity` says what is shown: while it stays, so does the viewer's zoom."""
     figure.update_layout(template="none")
     _component(key=key, data={"figure": figure.to_json(), "identity": identity, "alt": alt, "height": height})
+
+
+def still_chart(figure: go.Figure, *, key: str, alt: str, height: int | str = "content") -> None:
+    """Show a figure that changes only when the person changes something. Nothing of it can be sent anywhere else."""
+    image = {"filename": key, "scale": 2}
+    config = {"displaylogo": False, "modeBarButtonsToRemove": ["sendChartToCloud"], "toImageButtonOptions": image}
+    st.plotly_chart(figure, key=key, height=height, alt=alt, config=config)

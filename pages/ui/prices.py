@@ -1,38 +1,32 @@
 """Where prices come from: a built-in sample, a ticker, a file of the person's own, or a synthetic market."""
 
+import hashlib
+from datetime import date
+
+import numpy as np
 import streamlit as st
 
 from pages.ui.server import store
+from pages.ui.text import plain
 from pgcore.errors import BadInput
-from pgcore.market.csv_import import LIMIT_BYTES, Choices, ImportReport, NeedsChoice, import_prices
-from pgcore.market.prices import SAMPLE_SOURCE, SAMPLES, PriceSeries
+from pgcore.market.csv_import import LIMIT_BYTES, Choices, Imported, ImportReport, NeedsChoice, import_prices
+from pgcore.market.prices import SAMPLE_SOURCE, SAMPLES, PriceError, PriceSeries
+from pgcore.market.synthetic import MARKETS, PREFIX, ROWS, market_key, market_of, read_key
+from pgcore.market.yahoo import INTERVALS, download_all, parse_tickers, spell_age
+from pgcore.runs.database import data_directory
 from pgcore.runs.store import resolve_prices
 
-EXTENSIONS = ["csv", "txt", "tsv", "xls", "xlsx", "gz", "zip", "parquet"]
-SOURCES = ("Sample", "Upload")
+SOURCES = ("Sample", "Ticker", "Upload", "Synthetic")
+ROLES = ("date", "open", "high", "low", "close", "volume")
+AS_READ, LEFT_OUT = "as read", "leave out"
 
 
 def price_picker(page: str) -> PriceSeries | None:
     """Let the person choose a history; its key stays in the session under `<page>.prices`. None while there is none."""
     key = f"{page}.prices"
-    st.session_state.setdefault(key, next(iter(SAMPLES)))
-    st.session_state.setdefault(f"{page}.sample", next(iter(SAMPLES)))
-    st.session_state.setdefault(f"{page}.source", "Sample" if st.session_state[key] in SAMPLES else "Upload")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        source = st.segmented_control("Prices from", SOURCES, required=True, key=f"{page}.source", persist_state="session")
-        if source == "Sample":
-            chosen = st.segmented_control(
-                "Sample",
-                list(SAMPLES),
-                format_func=SAMPLES.__getitem__,
-                required=True,
-                help=SAMPLE_SOURCE,
-                key=f"{page}.sample",
-                persist_state="session",
-            )
-            st.session_state[key] = chosen or next(iter(SAMPLES))
-    if source == "Upload":
-        _upload(page)
+    st.session_state.setdefault(f"{page}.source", _source_of(st.session_state[key]))
+    source = st.segmented_control("Prices from", SOURCES, required=True, key=f"{page}.source", persist_state="session")
+    {"Sample": _sample, "Ticker": _ticker, "Upload": _upload, "Synthetic": _synthetic}[source](page)
     try:
         return resolve_prices(store(), st.session_state[key])
     except BadInput as error:
@@ -40,36 +34,172 @@ def price_picker(page: str) -> PriceSeries | None:
         return None
 
 
+def _source_of(key: str) -> str:
+    if key in SAMPLES:
+        return "Sample"
+    return "Synthetic" if key.startswith(PREFIX) else "Upload"
+
+
+def _sample(page: str) -> None:
+    now = st.session_state[f"{page}.prices"]
+    st.session_state.setdefault(f"{page}.sample", now if now in SAMPLES else next(iter(SAMPLES)))
+    st.session_state[f"{page}.prices"] = st.segmented_control(
+        "Index",
+        list(SAMPLES),
+        format_func=SAMPLES.__getitem__,
+        required=True,
+        key=f"{page}.sample",
+        persist_state="session",
+        help=f"Built in: {SAMPLE_SOURCE}.",
+        label_visibility="collapsed",
+    )
+
+
+def _ticker(page: str) -> None:
+    """Download on request; what was found can be chosen from until the next request."""
+    with st.form(f"{page}.download", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
+        text = st.text_input(
+            "Tickers", placeholder="AAPL, ^GSPC, EURUSD=X", width=260, help="As Yahoo writes them; several apart by commas."
+        )
+        first = st.date_input("From", date(2005, 1, 1), min_value=date(1900, 1, 1), width=140)
+        last = st.date_input("To", "today", min_value=date(1900, 1, 1), width=140)
+        interval = st.selectbox("Interval", list(INTERVALS), index=list(INTERVALS).index("1d"), width=110)
+        asked = st.form_submit_button("Download", icon=":material/download:")
+    found = f"{page}.found"
+    if asked:
+        st.session_state[found] = {}
+        try:
+            with st.spinner("Asking Yahoo …"):
+                answers = download_all(parse_tickers(text), first, last, interval, cache_directory=data_directory() / "yahoo")
+        except PriceError as error:
+            st.error(plain(error))
+            return
+        for ticker, answer in answers.items():
+            if isinstance(answer, PriceError):
+                st.error(plain(answer), icon=":material/cloud_off:")
+                continue
+            notice = answer.notice or f"Downloaded {spell_age(answer.age)} ago."
+            st.session_state[found][ticker] = (store().save_prices(answer.series), notice)
+    if got := st.session_state.get(found):
+        ticker = st.segmented_control("Downloaded", list(got), default=next(iter(got)), required=True, key=f"{page}.ticker")
+        st.session_state[f"{page}.prices"], notice = got.get(ticker) or next(iter(got.values()))
+        st.caption(f"{plain(notice)} Prices are adjusted for splits and dividends; Yahoo's data is for personal use.")
+
+
 def _upload(page: str) -> None:
     file = st.file_uploader(
         "A file of prices",
-        type=None,
         key=f"{page}.file",
         max_upload_size=LIMIT_BYTES // 2**20,
+        label_visibility="collapsed",
         help="CSV or text from Yahoo, Stooq, Nasdaq, Investing.com, MetaTrader, a broker, a spreadsheet …",
     )
     if file is None:
         return
+    data = file.getvalue()
+    choice_key = f"{page}.choice.{hashlib.sha256(data).hexdigest()[:16]}"
     try:
-        imported = import_prices(file.getvalue(), file.name, _choices(page))
+        with st.spinner("Reading …"):
+            imported = _imported(data, file.name, _choices(choice_key))
     except NeedsChoice as question:
-        st.warning(str(question), icon=":material/help:")
-        st.selectbox("Which is it?", question.options, index=None, key=f"{page}.choice.{question.choice}")
+        st.warning(plain(question), icon=":material/help:")
+        st.selectbox("Which is it?", question.options, index=None, key=f"{choice_key}.{question.choice}", width=300)
         return
     except BadInput as error:
-        st.error(str(error), icon=":material/upload_file:")
+        st.error(plain(error), icon=":material/upload_file:")
         return
     st.session_state[f"{page}.prices"] = store().save_prices(imported.series)
-    _show_report(imported.report)
+    _show_report(choice_key, imported.report)
 
 
-def _choices(page: str) -> Choices:
-    fields = ("date", "open", "high", "low", "close", "volume", "ticker", "date_order", "decimal")
-    chosen = {name: st.session_state.get(f"{page}.choice.{name}") for name in fields}
-    return Choices(**{name: value for name, value in chosen.items() if value})
+@st.cache_data(max_entries=8, ttl="1h", show_spinner=False)
+def _imported(data: bytes, name: str, choices: Choices) -> Imported:
+    return import_prices(data, name, choices)
 
 
-def _show_report(report: ImportReport) -> None:
-    with st.expander("What was read", icon=":material/fact_check:"):
+def _choices(key: str) -> Choices:
+    """What the person settled for this file; nothing where the file speaks for itself."""
+    chosen: dict[str, str] = {}
+    for name in (*ROLES, "ticker", "date_order", "decimal"):
+        value = st.session_state.get(f"{key}.{name}")
+        if value and value != AS_READ:
+            chosen[name] = "" if value == LEFT_OUT else value
+    return Choices(**chosen, fill_gaps=bool(st.session_state.get(f"{key}.fill_gaps")))
+
+
+def _show_report(key: str, report: ImportReport) -> None:
+    """The report in plain words, and a picker for everything that could be meant otherwise."""
+    for warning in report.warnings:
+        st.warning(plain(warning))
+    with st.expander(
+        f"What was read: {report.rows:,} rows, {plain(report.first)} to {plain(report.last)}", icon=":material/fact_check:"
+    ):
         for line in report.lines():
-            st.markdown(f"- {line}")
+            st.markdown(f"- {plain(line)}")
+        st.caption("Something is not as you meant it? Say how to read it:")
+        with st.container(horizontal=True):
+            for role in ROLES:
+                options = [AS_READ, *report.available, *([LEFT_OUT] if role not in ("date", "close") else [])]
+                st.selectbox(role.capitalize(), options, key=f"{key}.{role}", width=150)
+            st.selectbox("Date order", [AS_READ, "day-first", "month-first", "year-first"], key=f"{key}.date_order", width=150)
+            st.selectbox("Decimal mark", [AS_READ, ".", ","], key=f"{key}.decimal", width=150)
+            if len(report.tickers) > 1:
+                st.selectbox("Ticker", [AS_READ, *report.tickers], key=f"{key}.ticker", width=150)
+            st.toggle(
+                "Carry the last close over gaps",
+                key=f"{key}.fill_gaps",
+                help="Else rows without a price are left out. Nothing is ever filled from the future.",
+            )
+
+
+def _synthetic(page: str) -> None:
+    """A market whose truth is known: to learn with, and to see whether an agent finds what is there to be found."""
+    _recall_market(page)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        kind = st.segmented_control(
+            "Market",
+            list(MARKETS),
+            format_func=lambda kind: MARKETS[kind].title,
+            required=True,
+            key=f"{page}.market",
+            persist_state="session",
+        )
+        numbers = {
+            parameter.name: st.number_input(
+                parameter.label + (f" ({parameter.unit})" if parameter.unit else ""),
+                parameter.low,
+                parameter.high,
+                step=0.001 if parameter.high <= 1 else 1.0,
+                format="%.4g" if parameter.high <= 1 else "%.0f",
+                help=parameter.help,
+                key=f"{page}.market.{kind}.{parameter.name}",
+                persist_state="session",
+                width=150,
+            )
+            for parameter in MARKETS[kind].parameters
+        }
+        rows = st.number_input("Days", *ROWS, step=500, key=f"{page}.market.rows", persist_state="session", width=130)
+        seed = st.number_input("Market seed", 0, 2**31 - 1, key=f"{page}.market.seed", persist_state="session", width=130)
+    st.session_state[f"{page}.prices"] = key = market_key(kind, seed, rows, numbers)
+    try:
+        truth = market_of(key, st.session_state[f"{page}.cost_bps"], st.session_state[f"{page}.allow_short"]).truth
+    except BadInput as error:
+        st.error(str(error))
+        return
+    growth = f"{np.exp(truth.best_policy_profit):,.3g}" if truth.best_policy_profit < 50 else "very many"
+    st.caption(f"{MARKETS[kind].about} {truth.best_policy} At your costs that expects to multiply its equity {growth} times.")
+
+
+def _recall_market(page: str) -> None:
+    """Set the fields to the market that the link names, once; else to what the table has."""
+    if f"{page}.market" in st.session_state:
+        return
+    key = st.session_state[f"{page}.prices"]
+    kind, given = read_key(key) if key.startswith(PREFIX) else ("mean-reversion", {})
+    st.session_state[f"{page}.market"] = kind if kind in MARKETS else "mean-reversion"
+    for name, market in MARKETS.items():
+        for parameter in market.parameters:
+            value = given.get(parameter.name, parameter.default) if name == kind else parameter.default
+            st.session_state[f"{page}.market.{name}.{parameter.name}"] = min(max(value, parameter.low), parameter.high)
+    st.session_state[f"{page}.market.rows"] = int(min(max(given.get("rows", 5_000), ROWS[0]), ROWS[1]))
+    st.session_state[f"{page}.market.seed"] = int(given.get("seed", 0))

@@ -17,7 +17,7 @@ IntArray = NDArray[np.int64]
 BLANKS = " \t\u00a0\u2007\u2009\u202f\u3000"
 LONGEST_CELL = 80
 MOST_SHAPES = 50_000
-_TO_SHAPE = bytes.maketrans(b"123456789", b"000000000")
+_TO_SHAPE = np.frombuffer(bytes.maketrans(b"123456789", b"000000000"), np.uint8)
 
 
 class NeedsChoice(PriceError):
@@ -51,15 +51,13 @@ class Cells:
         if not len(column):
             return cls(np.zeros(0, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int32), ())
         _, offset_buffer, content_buffer = column.buffers()
-        content = content_buffer.to_pybytes() if content_buffer else b""
+        content = np.frombuffer(content_buffer or b"", np.uint8)
         starts = np.frombuffer(offset_buffer, np.int32)[column.offset : column.offset + len(column)].astype(np.int64)
-        masked = pa.StringArray.from_buffers(
-            len(column), offset_buffer, pa.py_buffer(content.translate(_TO_SHAPE)), offset=column.offset
-        )
+        masked = pa.StringArray.from_buffers(len(column), offset_buffer, pa.py_buffer(_TO_SHAPE[content]), offset=column.offset)
         encoded = masked.dictionary_encode()
         shapes = tuple(encoded.dictionary.to_pylist()) if len(encoded.dictionary) <= MOST_SHAPES else ()
         codes = encoded.indices.to_numpy() if shapes else np.full(len(column), -1, np.int32)
-        return cls(np.frombuffer(content, np.uint8), starts, codes, shapes)
+        return cls(content, starts, codes, shapes)
 
     def __len__(self) -> int:
         return self.starts.size
@@ -68,11 +66,10 @@ class Cells:
         """Each shape with the rows that have it."""
         if len(self.shapes) == 1:
             yield self.shapes[0], np.arange(len(self))
-            return
-        order = np.argsort(self.codes, kind="stable")
-        ends = np.cumsum(np.bincount(self.codes[order][self.codes[order] >= 0], minlength=len(self.shapes)))
-        order = order[len(self) - (ends[-1] if ends.size else 0) :]
-        yield from zip(self.shapes, np.split(order, ends[:-1]), strict=True)
+        elif self.shapes:
+            order = np.argsort(self.codes, kind="stable")
+            ends = np.cumsum(np.bincount(self.codes, minlength=len(self.shapes)))
+            yield from zip(self.shapes, np.split(order, ends[:-1]), strict=True)
 
     def number(self, rows: IntArray, places: Iterable[int]) -> IntArray:
         """The whole number that the digits at these byte places of the cells spell, [rows]."""

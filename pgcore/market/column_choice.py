@@ -265,7 +265,8 @@ def _by_shape(layout: Layout, taken: Taken, rest: Sequence[int], choices: Choice
     """No known name for a price: four columns that behave like open, high, low and close; else a single one; else tickers."""
     no_price = ("volume", "year", "month", "day", "other")
     numeric = [i for i in rest if is_numeric(layout, i) and i not in (taken.clock, taken.ticker_column)]
-    numeric = [i for i in numeric if layout.meanings[i].role not in no_price and not _is_count(layout, i)]
+    meant = layout.meanings
+    numeric = [i for i in numeric if (meant[i].letter or meant[i].role not in no_price) and not _is_count(layout, i)]
     if not numeric:
         raise PriceError("The file has dates but no column of prices: give a file with a price on each line.")
     found = _ohlc(layout, numeric, choices.decimal)

@@ -60,12 +60,14 @@ _VOCABULARY = {
         الإغلاق اغلاق סגירה 收盘 收盤 收盘价 收盤價 终值 終値 終 종가
     """,
     "last": """
-        last latest last_price last_trade last_close px_last settle settlement settlement_price letzter zuletzt dernier ultimo ultima
+        last latest last_price last_trade last_close px_last settle settlement settlement_price letzter zuletzt dernier
+        ultimo ultima
         ostatnio ostatni son son_fiyat şimdi послед* laatste laatst senast senaste sist siste seneste viimeisin posledni
         utolso ultimul τελευταια lan_cuoi terakhir ล่าสุด आखिरी_बार الأخير الاخير אחרון 最新 最新价 最新價 収盤 현재가 ltp
     """,
     "price": """
-        price prc value level rate exchange_rate index_value index_level nav net_asset_value mid mid_price market_price spot spot_price kurs preis wert
+        price prc value level rate exchange_rate index_value index_level nav net_asset_value mid mid_price market_price
+        spot spot_price kurs preis wert
         stand prix valeur cours taux prezzo valore precio valor preço valor_da_cota cena wartosc цена курс значение fiyat
         deger koers prijs waarde pris kurssi arvo hodnota ar ertek pret τιμη gia harga ราคา कीमत سعر السعر מחיר 价格 價格
         值 价 净值 单位净值 基準価額 価格 가격 기준가

@@ -3,14 +3,15 @@
 import re
 from dataclasses import dataclass, replace
 from pathlib import PurePath
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pgcore.market.cells import Cells, NeedsChoice
+from pgcore.market.cells import Cells, IntArray, NeedsChoice
 from pgcore.market.column_choice import PRICE_ROLES, Choices, Taken, choose_columns, is_numeric, pick_ticker, text_columns
-from pgcore.market.dates import Dates, is_monotone, read_clock, read_dates
+from pgcore.market.dates import Dates, is_monotone, read_clock, read_dates, read_epochs
 from pgcore.market.file_text import LIMIT_BYTES, FileText, open_text
 from pgcore.market.layout import DELIMITERS, Layout, find_layout
 from pgcore.market.numbers import Numbers, decide_decimal, decimal_evidence, read_numbers
@@ -82,6 +83,8 @@ def import_prices(data: bytes, filename: str = "", choices: Choices | None = Non
     log.repair("lines with another number of cells left out", table.left_out)
     _lost_dates(table, log)
     log.warnings.extend(note for note in (*table.taken.notes, table.dates.note, *_unreadable(table, layout)) if note)
+    if choices.ticker and not table.taken.tickers:
+        log.warnings.append(f"The file does not tell tickers apart, so {choices.ticker!r} was not looked for.")
     series = _repaired(table, log, filename, choices, least_rows)
     report = _report(text, layout, table, series, log)
     del table  # a long history should not stand in memory twice while it is looked over
@@ -115,16 +118,9 @@ def _read(layout: Layout, taken: Taken, choices: Choices, decimal: str | None) -
     date = taken.date[0] if len(taken.date) == 1 else None
     found = read_columns(layout, taken.texts(), date, taken.numeric(), decimal)
     columns, taken = _of_one_ticker(found.read, taken, choices)
-    clock = None if taken.clock is None else read_clock(Cells.of(columns[taken.clock]))
-    read_date = columns[taken.date[0]]
-    if isinstance(read_date, np.ndarray):
-        values = read_date if clock is None else read_date + clock.astype("timedelta64[us]")
-        dates, date_cells = Dates(values, "year-first"), None
-    else:
-        parts = [columns[i].combine_chunks() for i in taken.date]
-        date_cells = Cells.of(parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, " "))
-        dates = read_dates(date_cells, choices.date_order, clock)
-    texts = {i: Cells.of(columns[i]) for i in taken.numeric() if not isinstance(columns[i], np.ndarray)}
+    clock = None if taken.clock is None else read_clock(Cells.of(columns.pop(taken.clock)))
+    dates, date_cells = _dates([columns.pop(i) for i in taken.date], clock, choices.date_order)
+    texts = {i: Cells.of(columns.pop(i)) for i in taken.numeric() if i in columns and not isinstance(columns[i], np.ndarray)}
     if decimal is None:
         prices = [texts[column] for role, column in taken.columns if role != "volume" and column in texts]
         others = [Cells.of(layout.sample_of(i)) for i in range(layout.width) if i not in taken.used() and is_numeric(layout, i)]
@@ -136,6 +132,16 @@ def _read(layout: Layout, taken: Taken, choices: Choices, decimal: str | None) -
         marks[volume] = next(iter(speaks)) if len(speaks) == 1 else decimal
     numbers = {i: read_numbers(texts[i], marks[i]) if i in texts else Numbers(columns[i]) for i in taken.numeric()}
     return _Table(taken, dates, date_cells, numbers, decimal, len(found.left_out))
+
+
+def _dates(parts: list[Any], clock: IntArray | None, order: str | None) -> tuple[Dates, Cells | None]:
+    """The dates, and the cells they were read from where those were text."""
+    if isinstance(parts[0], np.ndarray):
+        dates = read_epochs(parts[0]) if parts[0].dtype.kind == "i" else Dates(parts[0])
+        return (dates if clock is None else replace(dates, values=dates.values + clock.astype("timedelta64[us]"))), None
+    whole = parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*(part.combine_chunks() for part in parts), " ")
+    cells = Cells.of(whole)
+    return read_dates(cells, order, clock), cells
 
 
 def _decimal_of_sample(layout: Layout, taken: Taken) -> str | None:

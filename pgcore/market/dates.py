@@ -250,9 +250,21 @@ def _bare_numbers(cells: Cells, plain: Sequence[tuple[Stamp, IntArray]]) -> Date
     if size < 1e8:
         return np.full(whole.size, _NAT)
     unit = next((unit for limit, unit in _EPOCHS if size < limit), None)
-    dates = (whole // 1000 if unit is None else in_microseconds(unit)).astype("datetime64[us]")
-    years = dates.astype("datetime64[Y]").astype(np.int64) + 1970
-    return np.where((years >= EARLIEST) & (years <= LATEST), dates, _NAT)
+    return _within_reason(whole // 1000 if unit is None else in_microseconds(unit))
+
+
+def read_epochs(whole: IntArray) -> Dates:
+    """Epochs as dates, in s, ms, µs or ns by their size."""
+    size = float(np.abs(whole).max(initial=0))
+    unit = next((unit for limit, unit in _EPOCHS if size < limit), None)
+    return Dates(_within_reason(whole // 1000 if unit is None else whole * unit))
+
+
+def _within_reason(microseconds: IntArray) -> DateArray:
+    """The moments so many microseconds after 1970; NaT for years that prices are not known of."""
+    moments = microseconds.astype("datetime64[us]")
+    limits = [np.datetime64(f"{year}-01-01", "us") for year in (EARLIEST, LATEST + 1)]
+    return np.where((moments >= limits[0]) & (moments < limits[1]), moments, _NAT)
 
 
 def _six_digits(whole: IntArray) -> DateArray:

@@ -75,25 +75,28 @@ def header_above(above: Sequence[NumberedRow], width: int, date: int) -> tuple[l
     return levels, line
 
 
-def fit_header(levels: list[Row], width: int, date: int, sample: Sequence[Row]) -> tuple[list[Row], tuple[int, ...]]:
+def fit_header(
+    levels: list[Row], width: int, date: int, sample: Sequence[Row], may_be_wider: bool = True
+) -> tuple[list[Row], tuple[int, ...]]:
     """The header made as wide as the rows, and the columns the date stands in: one with a space or a comma may take several.
 
-    Raises PriceError where names and cells cannot be matched.
+    Rows may leave cells out at the end where `may_be_wider`. Raises PriceError where names and cells cannot be matched.
     """
     named = max((len(level) for level in levels), default=0)
     extra = width - named if levels else next((n for n in (1, 2, 3) if _goes_on(sample, date, n)), 0)
-    if levels and (extra <= 0 or all(not cell.strip() for row in sample for cell in row[named:])):
+    blank = extra > 0 and not any(cell.strip() for row in sample for cell in row[named:])
+    if levels and (extra == 0 or blank or (extra < 0 and may_be_wider)):
         return [(level + [""] * width)[:width] for level in levels], (date,)
-    if extra <= 3 and _goes_on(sample, date, extra):
+    if 0 < extra <= 3 and _goes_on(sample, date, extra):
         levels = [level[: date + 1] + [""] * extra + level[date + 1 :] for level in levels]
         return [(level + [""] * width)[:width] for level in levels], tuple(range(date, date + extra + 1))
     if not levels:
         return [], (date,)
     if extra == 1 and date == 0 and not names_date(levels[-1], 0):
-        return [["", *level] for level in levels], (date,)
+        return [(["", *level] + [""] * width)[:width] for level in levels], (date,)
     raise PriceError(
-        f"The rows have {width} cells but only {named} columns are named: if numbers have a decimal comma, put them in quotes "
-        "or use another delimiter."
+        f"The rows have {width} cells but the header has {named} names: if numbers have a decimal comma, put them in quotes or "
+        "use another delimiter."
     )
 
 

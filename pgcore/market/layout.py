@@ -161,7 +161,8 @@ def _attempt(lines: Sequence[str], delimiter: str, quoted: bool = True) -> _Atte
         return _Attempt(delimiter, quoted, rows, 0, 0.01 * names)
     width = max(widths, key=lambda w: (widths[w], w))
     share = max(explained[width], 0.01) / len(rows)
-    return _Attempt(delimiter, quoted, rows, width, share * (1 + 0.3 * names) * (1.2 if names and named == width else 1.0))
+    fit = 1.2 if names and named == width else 0.5 if named > width else 1.0
+    return _Attempt(delimiter, quoted, rows, width, share * (1 + 0.3 * names) * fit)
 
 
 def _rows(lines: Sequence[str], delimiter: str, quoted: bool) -> list[NumberedRow] | None:
@@ -198,7 +199,7 @@ def _layout(view: memoryview, lines: Sequence[str], starts: Sequence[int], attem
     levels, header_line, date, first = found
     sample = [row for row, _ in rows[first:] if len(row) == (len(levels[0]) if len(date) == 3 else width)]
     if len(date) == 1:
-        levels, date = fit_header(levels, width, date[0], sample)
+        levels, date = fit_header(levels, width, date[0], sample, may_be_wider=bool(attempt.delimiter.strip(" ")))
     labels, meanings = label(levels, len(sample[0]), date)
     line = rows[first][1]
     spaced_quotes = re.compile(re.escape(attempt.delimiter) + r' +"')

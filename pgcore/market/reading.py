@@ -18,28 +18,24 @@ from pgcore.market.numbers import MISSING_MARKS, is_missing
 from pgcore.market.prices import PriceError
 
 _PLAIN = {mark: re.compile(rf"\s*-?\d+(?:{re.escape(mark)}\d*)?(?:[eE][-+]?\d+)?\s*") for mark in ".,"}
+_EPOCH = re.compile(r"\d{10}|\d{13}|\d{16}|\d{19}")
 _ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?")
-ReadColumns = dict[int, Any]  # a float or datetime64[us] array, or a pyarrow ChunkedArray of text
+ReadColumns = dict[int, Any]  # by column: a NumPy array of values, or a pyarrow ChunkedArray of text
 _MOST_SKIPPED = 1000
-_NUMPY = {pa.float64(): "f8", pa.timestamp("us"): "M8[us]"}
+_NUMPY = {pa.float64(): "f8", pa.int64(): "i8", pa.timestamp("us"): "M8[us]"}
 
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """What was read: floats [T] for plain numbers, datetime64[us] [T] for plain ISO dates, else text; and lines left out."""
+    """What was read: arrays [T] for what is plain, else text; and lines left out."""
 
     read: ReadColumns
     left_out: tuple[str, ...] = ()
 
 
-def is_plain(sample: Collection[str], decimal: str) -> bool:
+def _is_plain(sample: Collection[str], decimal: str) -> bool:
     """Whether cells are numbers that need no cleaning."""
     return all(_PLAIN[decimal].fullmatch(cell) or is_missing(cell) for cell in sample)
-
-
-def is_iso(sample: Collection[str]) -> bool:
-    """Whether cells are dates as ISO 8601 writes them, without a zone."""
-    return all(_ISO.fullmatch(cell) for cell in sample)
 
 
 def read_columns(
@@ -47,17 +43,19 @@ def read_columns(
 ) -> Columns:
     """These columns of all rows: `texts` as text; `date` and `numbers` as values where the sample shows that they are plain.
 
-    No number is read as a value unless `decimal` is known. Rows with fewer cells than the header are filled up, rows with
-    more are left out. Raises PriceError.
+    A plain date is an ISO date, or a whole number that counts seconds or parts of them. No number is read as a value unless
+    `decimal` is known. Rows with fewer cells than the header are filled up, rows with more are left out. Raises PriceError.
     """
     rewritten = not (layout.regular and layout.quoted and layout.delimiter.strip(" "))
     layout = _rewritten(layout) if rewritten else layout
     columns = dict.fromkeys((*texts, *(() if date is None else (date,)), *numbers), pa.string())
     types = dict(columns)
-    if date is not None and is_iso(layout.sample_of(date)):
+    if date is not None and all(_ISO.fullmatch(cell) for cell in layout.sample_of(date)):
         types[date] = pa.timestamp("us")
+    elif date is not None and all(_EPOCH.fullmatch(cell) for cell in layout.sample_of(date)):
+        types[date] = pa.int64()
     if decimal is not None:
-        types |= {column: pa.float64() for column in numbers if is_plain(layout.sample_of(column), decimal)}
+        types |= {column: pa.float64() for column in numbers if _is_plain(layout.sample_of(column), decimal)}
     for attempt in (types, columns):
         try:
             found = _stream(layout, attempt, decimal or ".")
@@ -97,7 +95,7 @@ def _stream(layout: Layout, types: dict[int, pa.DataType], decimal: str) -> Colu
         ),
         memory_pool=pa.system_memory_pool(),
     )
-    expected = _lines_in(layout.data) + 1
+    expected = _likely_lines(layout.data)
     texts: dict[int, list[pa.Array]] = {column: [] for column, type_ in types.items() if type_ == pa.string()}
     values = {column: np.empty(expected, _NUMPY[type_]) for column, type_ in types.items() if type_ in _NUMPY}
     rows = 0
@@ -105,20 +103,21 @@ def _stream(layout: Layout, types: dict[int, pa.DataType], decimal: str) -> Colu
         for column in texts:
             texts[column].append(batch.column(str(column)))
         for column, array in values.items():
+            if array.dtype.kind == "i" and batch.column(str(column)).null_count:
+                raise pa.ArrowInvalid("a whole number is missing")
             if rows + len(batch) > len(array):
-                values[column] = np.resize(array, 2 * (rows + len(batch)))
+                values[column] = np.concatenate([array, np.empty(rows // 4 + len(batch), array.dtype)])
             values[column][rows : rows + len(batch)] = batch.column(str(column)).to_numpy(zero_copy_only=False)
         rows += len(batch)
     read: ReadColumns = {column: pa.chunked_array(pieces, pa.string()) for column, pieces in texts.items()}
     return Columns(read | {column: array[:rows] for column, array in values.items()}, tuple(left_out))
 
 
-def _lines_in(data: memoryview) -> int:
-    """How many lines end in the text, by the mark that ends the first of them."""
-    content = data.obj
-    assert isinstance(content, bytes)
-    mark = b"\n" if b"\n" in content[:LONGEST_LINE] else b"\r"
-    return content.count(mark, len(content) - len(data))
+def _likely_lines(data: memoryview) -> int:
+    """About how many lines the text has, rather too many than too few, from its beginning."""
+    head = bytes(data[: LONGEST_LINE // 4])
+    ends = max(head.count(b"\n"), head.count(b"\r")) + 1
+    return int(1.03 * ends * len(data) / max(len(head), 1)) + 100
 
 
 def _has_date(line: str, layout: Layout) -> bool:

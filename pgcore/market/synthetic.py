@@ -287,3 +287,32 @@ MARKETS: Mapping[str, Market] = {
         _sine,
     ),
 }
+
+
+PREFIX = "synthetic:"
+
+
+def market_key(kind: str, seed: int, rows: int, parameters: Mapping[str, float]) -> str:
+    """The name under which a config knows a market, such as synthetic:mean-reversion,seed=0,rows=5000,speed=0.05."""
+    numbers = {"seed": seed, "rows": rows, **parameters}
+    return PREFIX + ",".join([kind, *(f"{name}={value:.10g}" for name, value in numbers.items())])
+
+
+def read_key(key: str) -> tuple[str, dict[str, float]]:
+    """The kind and the numbers that a key names. Raises PriceError."""
+    kind, *settings = key.removeprefix(PREFIX).split(",")
+    numbers: dict[str, float] = {}
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        try:
+            numbers[name.strip()] = float(text)
+        except ValueError:
+            raise PriceError(f"{setting!r} in {key!r} is no setting: write name=number, such as seed=0.") from None
+    return kind.strip(), numbers
+
+
+def market_of(key: str, cost_bps: float = 5.0, allow_short: bool = True) -> SyntheticMarket:
+    """The market that a key names; what it leaves out is as in the table. Raises PriceError."""
+    kind, numbers = read_key(key)
+    seed, rows = (int(numbers.pop(name, default)) for name, default in (("seed", 0), ("rows", 5000)))
+    return generate(kind, seed, rows, cost_bps, allow_short, **numbers)

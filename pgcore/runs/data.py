@@ -2,12 +2,14 @@
 
 import copy
 import json
+import math
 import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -17,7 +19,7 @@ from pgcore.errors import BadInput
 from pgcore.market.prices import PriceSeries
 from pgcore.record import UpdateRecord
 from pgcore.runs.database import Database, upsert
-from pgcore.runs.packing import COLUMNS, Records, pack_prices, pack_record, unpack_prices, unpack_records
+from pgcore.runs.packing import COLUMNS, Records, pack_prices, pack_record, sharpe_on_test, unpack_prices, unpack_records
 from pgcore.runs.schema import checkpoints, evaluations, events, policies, price_names, prices, records, runs
 
 CHECKPOINTS_KEPT = 2
@@ -106,14 +108,22 @@ class RunData:
         key, last = self._key(run_id), new[-1]
         with self._writing() as connection:
             connection.execute(self._upsert(records), [{"run_key": key, **pack_record(record)} for record in new])
-            counters = {"env_steps": last.env_steps, "updates": last.update, "episodes": last.episodes}
+            counters = {"env_steps": last.env_steps, "updates": last.update, "episodes": last.episodes, "wall_s": last.wall_s}
             self._update_run(connection, key, **counters, return_mean=last.return_mean)
+            best = max(filter(math.isfinite, chain(*(record.episode_returns for record in new))), default=None)
+            if best is not None:
+                connection.execute(_BETTER, {"of_key": key, "best": best})
 
-    def records(self, run_id: str, after: int = 0, limit: int | None = None) -> Records:
-        """The records of the updates that follow update `after`, at most `limit`."""
+    def records(self, run_id: str, after: int = 0, limit: int | None = None, every: int = 1) -> Records:
+        """The records of the updates that follow update `after`, at most `limit`.
+
+        With `every`, only those of updates that are multiples of it, and the last one: a long run at a glance.
+        """
         statement, which = _RECORDS, {"of_key": self._key(run_id), "after": after}
+        if every > 1:
+            statement, which = _SOME_RECORDS, which | {"every": every}
         if limit is not None:
-            statement = _RECORDS.limit(limit)
+            statement = statement.limit(limit)
         with self._reading() as connection:
             return unpack_records(connection.execute(statement, which).all())
 
@@ -171,7 +181,9 @@ class RunData:
 
     def save_evaluation(self, run_id: str, kind: str, result: dict[str, Any]) -> None:
         """Keep a result made of dicts, lists, texts and numbers, NaN and NumPy's included, under a name of its own."""
-        row = {"run_key": self._key(run_id), "kind": kind, "result": json.dumps(result, default=_plain)}
+        text = json.dumps(result, default=_plain)
+        sharpe = sharpe_on_test(result)
+        row = {"run_key": self._key(run_id), "kind": kind, "result": text, "test_sharpe": sharpe}
         with self._writing() as connection:
             connection.execute(self._upsert(evaluations), row)
 
@@ -220,7 +232,7 @@ class RunData:
         with self._reading() as connection:
             row = connection.execute(statement.order_by(price_names.c.created)).first()
         if row is None:
-            raise BadInput(f"There are no prices {digest[:40]!r}: upload the file again, or choose another history.")
+            raise no_prices(digest)
         return unpack_prices(row.data, row.name)
 
     def price_list(self, owner: str | None = None) -> list[StoredPrices]:
@@ -233,12 +245,26 @@ class RunData:
             prices.c.last,
             price_names.c.created,
         )
-        statement = sa.select(*columns).join(prices).order_by(price_names.c.created.desc())
+        listed = sa.select(*columns).join(prices).where(price_names.c.deleted.is_(None))
+        statement = listed.order_by(price_names.c.created.desc())
         if self.owner or owner:
             statement = statement.where(price_names.c.owner == (self.owner or owner))
         with self._reading() as connection:
             rows = connection.execute(statement).all()
         return [StoredPrices(*row[:-1], created=datetime.fromtimestamp(row[-1], UTC)) for row in rows]
+
+    def delete_prices(self, digest: str) -> None:
+        """Take a history out of the list; its data go once no run that was trained on it is left either.
+
+        Raises BadInput as `prices` does.
+        """
+        named = price_names.c.digest == digest
+        if self.owner:
+            named &= price_names.c.owner == self.owner
+        with self._writing(durable=True) as connection:
+            if not connection.execute(sa.update(price_names).where(named).values(deleted=time.time())).rowcount:
+                raise no_prices(digest)
+            drop_unused_prices(connection)
 
     # ---- how it finds and changes rows
 
@@ -307,12 +333,28 @@ _RECORDS = (
     .where(records.c.run_key == sa.bindparam("of_key"), records.c["update"] > sa.bindparam("after"))
     .order_by(records.c["update"])
 )
+_LAST = sa.select(sa.func.max(records.c["update"])).where(records.c.run_key == sa.bindparam("of_key")).scalar_subquery()
+_SOME_RECORDS = _RECORDS.where((records.c["update"] % sa.bindparam("every") == 0) | (records.c["update"] == _LAST))
 _ANY_RUN = sa.update(runs).where(runs.c.key == sa.bindparam("of_key"))
+_BETTER = _ANY_RUN.where(
+    runs.c.return_best.is_(None) | (runs.c.return_best < sa.bindparam("best", type_=runs.c.return_best.type))
+).values(return_best=sa.bindparam("best", type_=runs.c.return_best.type))
 _OWN_RUN = _ANY_RUN.where(runs.c.attempt == sa.bindparam("of_attempt"))
 
 
 def no_run(run_id: str) -> BadInput:
     return BadInput(f"There is no run {run_id[:40]!r}: choose one from the list of runs.")
+
+
+def no_prices(digest: str) -> BadInput:
+    return BadInput(f"There are no prices {digest[:40]!r}: upload the file again, or choose another history.")
+
+
+def drop_unused_prices(connection: Connection) -> None:
+    """Remove deleted histories that no run of their owner was trained on."""
+    is_used = sa.exists().where(runs.c.prices == price_names.c.digest, runs.c.owner == price_names.c.owner)
+    connection.execute(sa.delete(price_names).where(price_names.c.deleted.is_not(None), ~is_used))
+    connection.execute(sa.delete(prices).where(~sa.exists().where(price_names.c.digest == prices.c.digest)))
 
 
 def one_line(text: str) -> str:

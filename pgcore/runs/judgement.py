@@ -1,6 +1,5 @@
 """How a finished stocks run is judged: its test part, against all that was tried on the same prices."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,6 @@ from pgcore.market.parts import split
 from pgcore.market.verdict import Verdict, verdict
 from pgcore.runs.run import Run
 from pgcore.runs.store import RunStore, resolve_prices
-
-MOST_TRIALS = 100_000
-
-
-def part_named(result: dict[str, Any], name: str) -> dict[str, Any] | None:
-    """The numbers of one part in what `evaluate_parts` returned."""
-    return next((part for part in result["parts"] if part["part"] == name), None)
 
 
 def compared_on(store: RunStore, run: Run, result: dict[str, Any], part: str = "test") -> Comparison:
@@ -28,14 +20,7 @@ def compared_on(store: RunStore, run: Run, result: dict[str, Any], part: str = "
 
 def judge(store: RunStore, run: Run, result: dict[str, Any]) -> Verdict:
     """The verdict on the test part, counting every configuration that was ever tried on these prices in this store."""
-    others = store.runs(prices=run.prices, include_deleted=True, limit=MOST_TRIALS)
-    configs = {other.config_json for other in others if other.updates > 0} | {run.config_json}
-    return verdict(compared_on(store, run, result), len(configs), list(_test_sharpes(store, others)))
-
-
-def _test_sharpes(store: RunStore, runs: Iterable[Run]) -> Iterable[float]:
-    for run in runs:
-        result = store.evaluation(run.id, "final")
-        part = part_named(result, "test") if result else None
-        if part and part["sharpe"] is not None:
-            yield part["sharpe"]
+    trials = store.trials(run.prices)
+    configs = {config for config, _ in trials} | {run.config_json}
+    sharpes = [sharpe for _, sharpe in trials if sharpe is not None]
+    return verdict(compared_on(store, run, result), len(configs), sharpes)

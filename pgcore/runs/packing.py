@@ -1,5 +1,6 @@
 """How arrays lie in the run store: update records as rows, price histories as bytes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -55,6 +56,12 @@ class Records:
         joined = {name: np.concatenate([getattr(self, name), getattr(later, name)]) for name in COLUMNS}
         return Records(**joined, episode_of=np.concatenate([self.episode_of, later.episode_of + len(self)]))
 
+    def only(self, kept: NDArray[np.bool_]) -> "Records":
+        """The rows where `kept` [n] is true, and their episodes."""
+        of_kept = kept[self.episode_of]
+        fields = {name: getattr(self, name)[of_kept if name == "episode_returns" else kept] for name in COLUMNS}
+        return Records(**fields, episode_of=(np.cumsum(kept) - 1)[self.episode_of[of_kept]])
+
     def rows(self) -> list[UpdateRecord]:
         """The records one by one, as the trainer yielded them."""
         numbers = [getattr(self, name).tolist() for name in COLUMNS]
@@ -89,6 +96,14 @@ def unpack_records(rows: Sequence[Sequence[Any]]) -> Records:
         episode_of=np.repeat(np.arange(len(rows)), [len(packed) // _FLOAT.itemsize for packed in returns]),
         action_share=share.reshape(len(rows), -1) if rows else share.reshape(0, 0),
     )
+
+
+def sharpe_on_test(result: Any) -> float | None:
+    """The one number of a backtest that other verdicts need: its Sharpe ratio on the test part; None where it has none."""
+    parts = result.get("parts") if isinstance(result, dict) else None
+    rows = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    sharpe = next((part.get("sharpe") for part in rows if part.get("part") == "test"), None)
+    return float(sharpe) if isinstance(sharpe, (int, float)) and math.isfinite(sharpe) else None
 
 
 _PRICES = ("open", "high", "low", "close", "volume")

@@ -28,7 +28,8 @@ class Run:
     """A run as the store knows it. Times are UTC; `return_mean` is NaN before the first finished episode.
 
     `position` is the place in the queue, from 1, while queued. `process` is the one that trains it, or trained it last.
-    `heartbeat` is the last sign of life and `expected` the time by which the trainer promised the next one.
+    `heartbeat` is the last sign of life and `expected` the time by which the trainer promised the next one. `wall_s` is the
+    time spent on training so far, `return_best` the highest return of an episode (NaN before the first finished one).
     """
 
     id: str
@@ -49,7 +50,9 @@ class Run:
     env_steps: int
     updates: int
     episodes: int
+    wall_s: float
     return_mean: float
+    return_best: float
     solved: bool
     error: str
     store_retries: int
@@ -107,7 +110,9 @@ def run_from_row(row: Any) -> Run:
         env_steps=row.env_steps,
         updates=row.updates,
         episodes=row.episodes,
+        wall_s=row.wall_s or 0.0,
         return_mean=math.nan if row.return_mean is None else row.return_mean,
+        return_best=math.nan if row.return_best is None else row.return_best,
         solved=bool(row.solved),
         error=row.error,
         store_retries=row.store_retries,

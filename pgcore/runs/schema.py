@@ -1,12 +1,16 @@
 """The tables of the run store, and the way from an older version of them to this one."""
 
+import json
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pgcore.errors import BadInput
+from pgcore.runs.packing import sharpe_on_test
 
 if TYPE_CHECKING:
     from pgcore.runs.database import Database
@@ -50,7 +54,9 @@ runs = sa.Table(
     sa.Column("env_steps", sa.BigInteger, nullable=False, default=0),
     sa.Column("updates", sa.BigInteger, nullable=False, default=0),
     sa.Column("episodes", sa.BigInteger, nullable=False, default=0),
+    sa.Column("wall_s", Number),
     sa.Column("return_mean", Number),
+    sa.Column("return_best", Number),
     sa.Column("solved", sa.Boolean, nullable=False, default=False),
     sa.Column("error", sa.Text, nullable=False, default=""),
     sa.Column("host", sa.Text),
@@ -65,6 +71,7 @@ runs = sa.Table(
     sa.Column("desired_at", Number),
     sa.Column("pace", Number),
     sa.Column("pause_at", sa.BigInteger),
+    sa.Column("changed", Number, default=time.time, onupdate=time.time),
     sa.Index("runs_by_status", "status"),
     sa.Index("runs_by_owner", "owner", "created"),
     sa.Index("runs_by_prices", "prices"),
@@ -115,6 +122,7 @@ evaluations = sa.Table(
     _run_key(),
     sa.Column("kind", sa.Text, primary_key=True),
     sa.Column("result", sa.Text, nullable=False),
+    sa.Column("test_sharpe", Number),
 )
 
 events = sa.Table(
@@ -144,11 +152,35 @@ price_names = sa.Table(
     sa.Column("digest", sa.String(64), sa.ForeignKey("prices.digest", ondelete="CASCADE"), primary_key=True),
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("created", Number, nullable=False),
+    sa.Column("deleted", Number),
 )
+
+
+def _add_what_listings_show(connection: Connection) -> None:
+    """Version 2: numbers that pages had to read whole histories and results for, and prices that can be deleted."""
+    number = "BLOB" if connection.dialect.name == "sqlite" else "DOUBLE PRECISION"
+    added = {"runs": ("wall_s", "return_best", "changed"), "evaluations": ("test_sharpe",), "price_names": ("deleted",)}
+    for table, columns in added.items():
+        for column in columns:
+            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} {number}")
+    connection.exec_driver_sql(
+        "UPDATE runs SET changed = created, wall_s ="
+        ' (SELECT r.wall_s FROM records r WHERE r.run_key = runs.key ORDER BY r."update" DESC LIMIT 1)'
+    )
+    change_best = sa.text("UPDATE runs SET return_best = :best WHERE key = :key")
+    for (key,) in connection.exec_driver_sql("SELECT key FROM runs WHERE updates > 0").all():
+        rows = connection.execute(sa.text("SELECT episode_returns FROM records WHERE run_key = :key"), {"key": key})
+        returns = np.frombuffer(b"".join(row[0] for row in rows), "<f8")
+        if np.isfinite(returns).any():
+            connection.execute(change_best, {"key": key, "best": float(returns[np.isfinite(returns)].max())})
+    change_sharpe = sa.text("UPDATE evaluations SET test_sharpe = :sharpe WHERE run_key = :key AND kind = 'final'")
+    for key, result in connection.exec_driver_sql("SELECT run_key, result FROM evaluations WHERE kind = 'final'").all():
+        connection.execute(change_sharpe, {"key": key, "sharpe": sharpe_on_test(json.loads(result))})
+
 
 # STEPS[i] leads from version i + 1 to version i + 2. A new store is made as the tables above say, so a change to them comes
 # with the step that brings the stores that exist to the same.
-STEPS: list[Callable[[Connection], None]] = []
+STEPS: list[Callable[[Connection], None]] = [_add_what_listings_show]
 
 
 def migrate(database: "Database") -> None:

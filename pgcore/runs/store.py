@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
 from pgcore.market.prices import SAMPLES, PriceSeries, load_sample
+from pgcore.market.synthetic import PREFIX, market_of
 from pgcore.runs import life
-from pgcore.runs.data import RunData, no_run, one_line
+from pgcore.runs.data import RunData, drop_unused_prices, no_run, one_line
 from pgcore.runs.process import Process
 from pgcore.runs.run import ATTENDED, ENDED, Control, Desired, Run, Status, run_from_row, true_status
-from pgcore.runs.schema import runs
+from pgcore.runs.schema import evaluations, runs
 
 
 class RunStore(RunData):
@@ -86,6 +87,27 @@ class RunStore(RunData):
             rows = connection.execute(statement.order_by(runs.c.created.desc(), runs.c.key.desc()).limit(limit)).all()
         return [run_from_row(row) for row in rows]
 
+    def last_change(self) -> tuple[int, float]:
+        """What is another value after any change to a run this person sees: whether to list them anew, for the price of one
+        small query. A process that died unseen shows once something looks at its run."""
+        statement = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(runs.c.changed), 0.0))
+        if self.owner:
+            statement = statement.where(runs.c.owner == self.owner)
+        with self._reading() as connection:
+            row = connection.execute(statement).one()
+        return row[0], row[1]
+
+    def trials(self, prices: str) -> list[tuple[str, float | None]]:
+        """All that was ever tried on a price history, deleted runs too: the config of a run that made an update, as JSON, and
+        its Sharpe ratio on the test part, where it was judged."""
+        judged = (evaluations.c.run_key == runs.c.key) & (evaluations.c.kind == "final")
+        statement = sa.select(runs.c.config, evaluations.c.test_sharpe).outerjoin(evaluations, judged)
+        statement = statement.where(runs.c.prices == prices, runs.c.updates > 0)
+        if self.owner:
+            statement = statement.where(runs.c.owner == self.owner)
+        with self._reading() as connection:
+            return [(row[0], row[1]) for row in connection.execute(statement)]
+
     def rename(self, run_id: str, name: str) -> None:
         self._change(run_id, name=one_line(name))
 
@@ -109,6 +131,7 @@ class RunStore(RunData):
         key = self._key(run_id)
         with self._writing(durable=True) as connection:
             connection.execute(sa.delete(runs).where(runs.c.key == key))
+            drop_unused_prices(connection)
         self._keys.pop(run.id, None)
 
     # ---- the life of a run
@@ -222,8 +245,10 @@ class RunStore(RunData):
 
 
 def resolve_prices(store: RunStore, key: str) -> PriceSeries:
-    """The history a config names: a built-in sample, or one in the store. Raises BadInput where there is none."""
-    return load_sample(key) if key in SAMPLES else store.prices(key)
+    """The history a config names: a built-in sample, a synthetic market, or one in the store. Raises BadInput."""
+    if key in SAMPLES:
+        return load_sample(key)
+    return market_of(key).series if key.startswith(PREFIX) else store.prices(key)
 
 
 def _place_in_queue() -> sa.ColumnElement[int]:

@@ -1,0 +1,53 @@
+"""Watch the agent and its policy map: a component that plays the policies of a run in the browser."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from pages.ui.server import store
+from pgcore.acting import Actor, read_actor
+from pgcore.runs.run import Run
+
+TASKS = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1")
+WHILE_LIVE = 12
+_HERE = Path(__file__).parent
+_component = st.components.v2.component(
+    "theatre", **{part: (_HERE / f"theatre.{part}").read_text(encoding="utf-8") for part in ("html", "css", "js")}
+)
+
+
+def theatre(page: str, run: Run) -> None:
+    """The stage and the map for the policies that a run has kept so far; nothing before the first is there."""
+    if run.task not in TASKS:
+        return
+    kept = store().policies(run.id)
+    if not kept:
+        return
+    if not run.is_over:  # a few of them, evenly spread: the page is told of each as it comes
+        kept = [kept[i] for i in np.unique(np.linspace(0, len(kept) - 1, WHILE_LIVE).round().astype(int))]
+    policies = [_packed(run.id, update, env_steps) for update, env_steps in kept]
+    _component(key=f"{page}.theatre", data={"task": run.task, "identity": run.id, "policies": policies})
+
+
+@st.cache_data(max_entries=2_000, show_spinner=False)
+def _packed(run_id: str, update: int, env_steps: int) -> dict[str, Any]:
+    """A policy as the component reads it: layer sizes, and mean, scale, W_1, b_1, … as one base64 text of float32."""
+    data = store().policy_bytes(run_id, update)
+    assert data is not None
+    actor = read_actor(data)
+    return {
+        "update": update,
+        "steps": env_steps,
+        "kind": actor.kind,
+        "activation": actor.activation,
+        "sizes": [actor.layers[0][0].shape[1], *(len(bias) for _, bias in actor.layers)],
+        "numbers": base64.b64encode(_numbers(actor).tobytes()).decode(),
+    }
+
+
+def _numbers(actor: Actor) -> np.ndarray:
+    parts = [actor.mean, actor.scale, *(array.ravel() for layer in actor.layers for array in layer)]
+    return np.concatenate(parts).astype("<f4")
