@@ -216,6 +216,7 @@ STRATEGIES: Mapping[str, tuple[str, str]] = {
     "buy_and_hold": ("buy-and-hold", ORANGE),
     "moving_average_rule": ("moving-average rule", PURPLE),
     "cash": ("cash", GREY),
+    "truth": ("knows the truth", SKY),
 }
 
 
@@ -240,7 +241,8 @@ def equity_chart(curves: Mapping[str, Mapping[str, Any]]) -> go.Figure:
             showlegend=i == 0,
             hoverinfo="skip",
         )
-        for name, (title, colour) in STRATEGIES.items():
+        for name in (name for name in STRATEGIES if name in curve):
+            title, colour = STRATEGIES[name]
             equity = np.array(curve[name])[rows]
             figure.add_scatter(
                 x=dates,
@@ -248,7 +250,7 @@ def equity_chart(curves: Mapping[str, Mapping[str, Any]]) -> go.Figure:
                 mode="lines",
                 name=title,
                 legendgroup=name,
-                showlegend=i == 0,
+                showlegend=i == len(curves) - 1,
                 line={"color": colour, "width": 2.2 if name == "agent" else 1.2, "dash": "dot" if name == "cash" else "solid"},
                 hovertemplate=f"{title} %{{y:.3f}}<extra></extra>",
             )
@@ -331,7 +333,7 @@ def action_bars(parts: Sequence[Mapping[str, Any]]) -> go.Figure:
             text=[f"{x:.0%}" if x >= 0.05 else "" for x in share],
             hovertemplate=f"{action} %{{x:.1%}}<extra></extra>",
         )
-    _framed(figure, "Actions on each part", "", "")
+    _framed(figure, "Actions", "", "")
     figure.update_layout(barmode="stack", margin={"l": 70, "r": 10, "t": 40, "b": 50})
     figure.update_layout(legend={"y": -0.15, "yanchor": "top", "x": 0.5, "xanchor": "center", "traceorder": "normal"})
     figure.update_xaxes(tickformat=".0%", range=[0, 1])
@@ -412,3 +414,32 @@ def parallel_chart(table: pd.DataFrame, result: str) -> go.Figure:
     )
     figure.update_layout(title="Settings and results", margin={"l": 70, "r": 40, "t": 70, "b": 30}, height=360)
     return figure
+
+
+def validation_chart(env_steps: Sequence[int], growth: Sequence[float], hold: float) -> go.Figure:
+    """Final equity on the validation part of each checkpoint (from its log growth), buy-and-hold, and the best checkpoint."""
+    x, y = np.array(env_steps), np.exp(np.array(growth))
+    figure = go.Figure()
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode="lines+markers",
+        name="agent",
+        line={"color": BLUE, "width": 1.5},
+        marker={"size": 4},
+        hovertemplate="%{x:,} steps<br>equity %{y:.3f}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=x[[0, -1]], y=[hold, hold], mode="lines", name="buy-and-hold", line={"color": ORANGE, "dash": "dot"}, hoverinfo="skip"
+    )
+    if np.isfinite(y).any():
+        best = int(np.nanargmax(y))
+        figure.add_scatter(
+            x=[x[best]],
+            y=[y[best]],
+            mode="markers",
+            name="best so far",
+            marker={"symbol": "star", "size": 11, "color": GREEN},
+            hovertemplate="best %{y:.3f}<extra></extra>",
+        )
+    return _framed(figure, "Equity on the validation part, by checkpoint", "environment steps", "final equity")

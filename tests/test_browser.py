@@ -144,7 +144,7 @@ def test_a_wrong_file_is_refused_in_the_browser_too(page, address):
     page.locator("input[type=file]").set_input_files(
         {"name": "x.csv", "mimeType": "text/csv", "buffer": b"PK\x03\x04 no table"}
     )
-    expect(page.locator("[data-testid=stAlert]")).to_have_count(2)
+    expect(page.locator("[data-testid=stAlert]")).to_have_count(1)
     expect(button(page, "Train")).to_be_enabled()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from pages.ui.presets import Preset
+from pages.ui.server import store
 from pgcore.config import SETTINGS, TrainConfig, estimators_for, recommended, relevant
 from pgcore.errors import BadInput
 from pgcore.estimators import ESTIMATORS
@@ -127,13 +128,22 @@ def _read_link(page: str, tasks: tuple[str, ...]) -> None:
     for name, setting in VIEW.items():
         st.session_state[f"{page}.{name}"] = good.pop(name, setting.default)
     try:
-        config = TrainConfig(**{"task": tasks[0]} | good)
+        config = TrainConfig(**{"task": tasks[0]} | good) if good or complaints else _config_of_run(tasks)
     except BadInput as error:
         complaints.append(f"The link asks for something that cannot be, and was left aside. {error}")
         config = TrainConfig(task=tasks[0])
     take(page, config)
     st.session_state[f"{page}.preset"] = None
     st.session_state[f"{page}.complaints"] = complaints
+
+
+def _config_of_run(tasks: tuple[str, ...]) -> TrainConfig:
+    """What the run in the link was trained with, where it names one and nothing else."""
+    try:
+        config = store().run(st.query_params["run"]).config
+    except (KeyError, BadInput):
+        return TrainConfig(task=tasks[0])
+    return config if config.task in tasks else TrainConfig(task=tasks[0])
 
 
 def _preset(page: str, presets: Mapping[str, Preset]) -> None:

@@ -10,6 +10,7 @@ from pages.ui.live_chart import live_chart
 from pages.ui.server import pool, store, tail
 from pages.ui.text import plain
 from pages.ui.theatre import theatre
+from pages.ui.validation import validation_chart
 from pgcore import charts
 from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
@@ -103,7 +104,10 @@ def _live(page: str, config: TrainConfig | None, was_active: bool) -> None:
     _progress(run, records, runs)
     _numbers(run, records)
     _charts(page, run, runs, config)
-    theatre(page, run)
+    if run.task == "stocks":
+        validation_chart(page, run)
+    else:
+        theatre(page, run)
     _diagnostics(page, run, records)
 
 

@@ -174,6 +174,12 @@ def stitch(records: Sequence[Record], config: "TrainConfig", prices: PriceSeries
     return account(np.concatenate([record.position for record in records])[:, None], config, prices, whole)[0]
 
 
+def growth(policy: Probabilities, config: "TrainConfig", prices: PriceSeries, part: Part) -> float:
+    """log(final / initial equity) of a policy's most probable actions over a part, net of costs; −inf at ruin."""
+    equity = reprice(play(policy, config, prices, part).actions, config, prices, part).equity[-1]
+    return math.log(equity) if equity > 0 else -math.inf
+
+
 def collapse(record: Record) -> str | None:
     """In a sentence, that the policy does one thing only and what to try, or None: 99 % of the decisions are alike."""
     action, share = max(record.action_share().items(), key=lambda item: item[1])

@@ -1,0 +1,208 @@
+"""A browser session without a browser: Streamlit's own protobuf messages over a real websocket, and its real upload route.
+
+It sends what the page of Streamlit 1.67 sends and reads all that the server answers, but draws nothing: twenty of them leave
+the machine to the server, where twenty Chromiums would measure themselves.
+"""
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
+from websockets.asyncio.client import ClientConnection, connect
+
+PATIENCE_S = 60.0
+MOST_BYTES = 256 * 2**20
+DONE = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY, ForwardMsg.FINISHED_WITH_COMPILE_ERROR)
+
+
+@dataclass
+class Shown:
+    """What a run of the page drew: the texts of its alerts, exceptions and other Markdown, and its widgets by id."""
+
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    exceptions: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    widgets: dict[str, Any] = field(default_factory=dict)
+    size: int = 0
+
+    def add(self, element: Any) -> None:
+        kind = element.WhichOneof("type")
+        drawn = getattr(element, kind) if kind else None
+        if kind == "exception":
+            self.exceptions.append(f"{drawn.type} {drawn.message} {' '.join(drawn.stack_trace)}")
+        elif kind == "alert":
+            (self.errors if drawn.format == drawn.ERROR else self.warnings).append(f"{drawn.title} {drawn.body}")
+        elif kind in ("markdown", "text", "heading", "code"):
+            self.texts.append(drawn.code_text if kind == "code" else drawn.body)
+        if hasattr(drawn, "id") and drawn.id:
+            self.widgets[drawn.id] = drawn
+
+
+class Session:
+    """One open page. `ticks` are the parts of it that the server wants run again and again: fragment id -> seconds."""
+
+    def __init__(self, address: str, page: str, query: str) -> None:
+        self.address = address
+        self.page = page
+        self.query = query
+        self.page_hash = ""
+        self.ticks: dict[str, float] = {}
+        self.states: dict[str, WidgetState] = {}
+        self.shown = Shown()
+        self.redirect = ""
+        self._asked: list[asyncio.Future[Shown]] = []  # for which no run has begun yet
+        self._running: list[asyncio.Future[Shown]] = []
+        self._urls_awaited: dict[str, asyncio.Future[Any]] = {}
+
+    @classmethod
+    async def open(cls, address: str, page: str = "", query: str = "") -> Self:
+        """Do as a browser that follows a link: the health check for the cookie, the websocket, the first run."""
+        session = cls(address, page, query)
+        session.http = httpx.AsyncClient(base_url=address, timeout=PATIENCE_S)
+        await session.http.get("/_stcore/health")
+        session.token = session.http.cookies.get("_streamlit_xsrf", "")
+        host = urlsplit(address).netloc
+        session.socket = await connect(
+            f"ws://{host}/_stcore/stream",
+            origin=address,
+            subprotocols=["streamlit", session.token] if session.token else ["streamlit"],
+            additional_headers={"Cookie": f"_streamlit_xsrf={session.token}"},
+            max_size=MOST_BYTES,
+            open_timeout=PATIENCE_S,
+        )
+        session._reading = asyncio.create_task(session._read())
+        await session.run()
+        return session
+
+    http: httpx.AsyncClient
+    socket: ClientConnection
+    token: str
+    _reading: asyncio.Task[None]
+
+    async def run(self, fragment: str = "", *, wait_s: float = PATIENCE_S, **triggers: Any) -> Shown:
+        """Have the page, or a fragment of it, run, with widget values in `states`; what it drew. Raises TimeoutError."""
+        return await asyncio.wait_for(self.ask(fragment), wait_s)
+
+    def ask(self, fragment: str = "", *, is_tick: bool = False, pressed: str = "") -> asyncio.Future[Shown]:
+        """The same without waiting; `pressed` is the id of a button."""
+        message = BackMsg()
+        state = message.rerun_script
+        state.query_string, state.page_script_hash = self.query, self.page_hash
+        state.page_name = "" if self.page_hash else self.page
+        state.fragment_id, state.is_auto_rerun = fragment, is_tick
+        state.widget_states.widgets.extend(self.states.values())
+        if pressed:
+            state.widget_states.widgets.append(WidgetState(id=pressed, trigger_value=True))
+        future: asyncio.Future[Shown] = asyncio.get_running_loop().create_future()
+        self._asked.append(future)
+        self._sending = asyncio.ensure_future(self.socket.send(message.SerializeToString()))
+        return future
+
+    async def press(self, key: str) -> Shown:
+        """Press the button of this key."""
+        return await asyncio.wait_for(self.ask(pressed=self.widget(key), fragment=self._fragment_of(key)), PATIENCE_S)
+
+    def widget(self, key: str) -> str:
+        """The id of the widget of this key. Raises KeyError."""
+        found = [each for each in self.shown.widgets if each.endswith(f"-{key}")]
+        if not found:
+            raise KeyError(f"no widget {key} among {sorted(each.split('-', 2)[-1] for each in self.shown.widgets)}")
+        return found[-1]
+
+    def _fragment_of(self, key: str) -> str:
+        return next(iter(self.ticks), "") if key.split(".")[-1] in ("pause", "stop") else ""
+
+    def choose(self, key: str, *values: str) -> None:
+        """Set a segmented control or pills."""
+        state = WidgetState(id=self.widget(key))
+        state.string_array_value.data.extend(values)
+        self.states[state.id] = state
+
+    async def upload(self, key: str, name: str, content: bytes) -> int:
+        """Put a file into a file uploader, for the next run; the server's status."""
+        request = BackMsg()
+        request.file_urls_request.request_id = str(uuid.uuid4())
+        request.file_urls_request.file_names.append(name)
+        future = self._urls_awaited[request.file_urls_request.request_id] = asyncio.get_running_loop().create_future()
+        await self.socket.send(request.SerializeToString())
+        urls = await asyncio.wait_for(future, PATIENCE_S)
+        answer = await self.http.put(urls.upload_url, files={"file": (name, content)}, headers={"X-Xsrftoken": self.token})
+        state = WidgetState(id=self.widget(key))
+        info = state.file_uploader_state_value.uploaded_file_info.add()
+        info.name, info.size, info.file_id = name, len(content), urls.file_id
+        info.file_urls.CopyFrom(urls)
+        self.states[state.id] = state
+        return answer.status_code
+
+    async def close(self) -> None:
+        self._reading.cancel()
+        await self.socket.close()
+        await self.http.aclose()
+
+    async def _read(self) -> None:
+        try:
+            async for data in self.socket:
+                message = ForwardMsg()
+                message.ParseFromString(data)
+                self._take(message, len(data))
+        finally:
+            for future in [*self._asked, *self._running, *self._urls_awaited.values()]:
+                if not future.done():
+                    future.set_exception(ConnectionError("the server closed the websocket"))
+
+    def _take(self, message: ForwardMsg, size: int) -> None:
+        kind = message.WhichOneof("type")
+        if kind == "new_session":
+            self.shown = Shown(widgets=dict(self.shown.widgets) if message.metadata.run.fragment_ids else {})
+            self._running, self._asked = [*self._running, *self._asked], []
+        elif kind == "navigation":
+            self.page_hash = message.navigation.page_script_hash
+        elif kind == "delta" and message.delta.WhichOneof("type") == "new_element":
+            self.shown.add(message.delta.new_element)
+        elif kind == "auto_rerun":
+            self.ticks[message.auto_rerun.fragment_id] = message.auto_rerun.interval
+        elif kind == "stop_auto_rerun":
+            for fragment in message.stop_auto_rerun.fragment_ids:
+                self.ticks.pop(fragment, None)
+        elif kind == "page_info_changed":
+            self.query = message.page_info_changed.query_string
+        elif kind == "auth_redirect":
+            self.redirect = message.auth_redirect.url
+        elif kind == "file_urls_response":
+            self._urls_awaited.pop(message.file_urls_response.response_id).set_result(message.file_urls_response.file_urls[0])
+        elif kind == "script_finished":
+            finished, self._running = self._running, []
+            if message.script_finished not in DONE:  # cut short for another
+                self._asked = [*finished, *self._asked]
+            else:
+                for future in finished:
+                    if not future.done():
+                        future.set_result(self.shown)
+        self.shown.size += size
+
+
+async def watch(session: Session, seconds: float, latencies: list[float]) -> None:
+    """Tick as the browser's timers do, for so long: at each interval, whether or not the last tick is through."""
+    ends = time.monotonic() + seconds
+    waiting: set[asyncio.Task[None]] = set()
+
+    async def tick(fragment: str) -> None:
+        asked = time.monotonic()
+        await asyncio.wait_for(session.ask(fragment, is_tick=True), PATIENCE_S)
+        latencies.append(time.monotonic() - asked)
+
+    while time.monotonic() < ends:
+        for fragment in list(session.ticks):
+            task = asyncio.create_task(tick(fragment))
+            waiting.add(task)
+            task.add_done_callback(waiting.discard)
+        await asyncio.sleep(min(session.ticks.values(), default=1.0))
+    await asyncio.gather(*waiting)

@@ -1,0 +1,38 @@
+"""How the policies of a stocks run would have done on the validation part, as it learns."""
+
+import streamlit as st
+
+from pages.ui.live_chart import live_chart
+from pages.ui.server import store
+from pgcore import charts
+from pgcore.acting import read_actor
+from pgcore.market.backtest import growth
+from pgcore.market.parts import split
+from pgcore.runs.run import Run
+from pgcore.runs.store import resolve_prices
+
+
+def validation_chart(page: str, run: Run) -> None:
+    """Growth on the validation part by checkpoint, beside buy-and-hold; the checkpoint to be chosen is marked."""
+    prices = resolve_prices(store(), run.prices)
+    part = split(run.config, prices).validation
+    kept = store().policies(run.id)
+    if len(part) < 2 or not kept:
+        return
+    scores = [_growth(run.id, update) for update, _ in kept]
+    hold = float(prices.close[part.stop - 1] / prices.close[part.start])
+    live_chart(
+        charts.validation_chart([env_steps for _, env_steps in kept], scores, hold),
+        key=f"{page}.validation",
+        identity=f"validation-{run.id}",
+        alt="Final equity on the validation part of each checkpoint, beside buy-and-hold.",
+        height=200,
+    )
+
+
+@st.cache_data(max_entries=5_000, show_spinner=False)
+def _growth(run_id: str, update: int) -> float:
+    run = store().run(run_id)
+    data = store().policy_bytes(run_id, update)
+    prices = resolve_prices(store(), run.prices)
+    return float("nan") if data is None else growth(read_actor(data), run.config, prices, split(run.config, prices).validation)
