@@ -9,9 +9,14 @@ import time
 import urllib.request
 from pathlib import Path
 
+import gymnasium
+import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect, sync_playwright
 
+from pages.ui.theatre import packed
+from pgcore.policies import Policy
 from pgcore.runs.store import RunStore
 from tests import chromium
 from tests.test_app import prices_csv
@@ -44,6 +49,14 @@ def serve(home: Path, *flags: str) -> tuple[subprocess.Popen, str]:
     pytest.fail((home / "server.log").read_text())
 
 
+def end_runs(home: Path) -> None:
+    """End what still trains: it goes on without its server, as it should."""
+    store = RunStore(f"sqlite:///{home}/runs.sqlite")
+    for run in store.runs():
+        if run.process is not None and not run.is_over:
+            run.process.kill()
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
@@ -51,10 +64,7 @@ def address(tmp_path_factory):
     yield address
     server.terminate()
     server.wait(timeout=30)
-    store = RunStore(f"sqlite:///{home}/runs.sqlite")
-    for run in store.runs():  # what trains goes on without the server, as it should
-        if run.process is not None and not run.is_over:
-            run.process.kill()
+    end_runs(home)
 
 
 @pytest.fixture(scope="module")
@@ -174,3 +184,95 @@ def test_a_closed_tab_does_not_stop_a_run(browser, address):
     later.goto(link)
     expect(later.get_by_text(re.compile(r"(done|solved) · 300,\d+ steps"))).to_be_visible()
     later.close()
+
+
+PLAY_IN_JS = """
+async ([source, task, start, actions]) => {
+  const { TASKS } = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+  const states = [start];
+  for (const action of actions) states.push(TASKS[task].step(states.at(-1), action));
+  return states.map(state => [...TASKS[task].observe(state), TASKS[task].over(state) ? 1 : 0]);
+}
+"""
+
+
+@pytest.mark.parametrize("task", ["CartPole-v1", "MountainCar-v0", "Acrobot-v1", "Pendulum-v1"])
+def test_the_stage_plays_by_gymnasiums_physics(page, address, task):
+    env = gymnasium.make(task).unwrapped
+    env.reset(seed=3)
+    start, rng = [float(x) for x in env.state], np.random.default_rng(3)
+    actions, seen = [], []
+    for _ in range(60):
+        action = rng.integers(env.action_space.n) if hasattr(env.action_space, "n") else rng.uniform(-2, 2)
+        obs, _, over, _, _ = env.step(action if hasattr(env.action_space, "n") else np.array([action]))
+        actions.append(float(action))
+        seen.append([*map(float, obs), float(over)])
+        if over:
+            break
+    page.goto(address)
+    played = page.evaluate(PLAY_IN_JS, [(ROOT / "pages/ui/theatre.js").read_text(), task, start, actions])
+    np.testing.assert_allclose(played[1:], seen, rtol=1e-4, atol=1e-4)
+
+
+ASK_IN_JS = """
+async ([source, policy, states]) => {
+  const { decode, outputs } = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+  const decoded = decode(policy);
+  return states.map(state => outputs(decoded, state));
+}
+"""
+
+
+def test_the_stage_asks_the_very_policy(page, address):
+    policy = Policy(4, 2, "categorical", (8, 5), "tanh")
+    policy.network.normalise_by(np.array([0.1, 0.2, -0.3, 0.4]), np.array([2.0, 0.5, 1.0, 3.0]))
+    states = np.random.default_rng(0).normal(size=(10, 4)).astype(np.float32)
+    page.goto(address)
+    source = (ROOT / "pages/ui/theatre.js").read_text()
+    answers = page.evaluate(ASK_IN_JS, [source, packed(policy.to_bytes()), states.tolist()])
+    np.testing.assert_allclose(answers, policy.preferences(states), rtol=1e-4, atol=1e-5)
+
+
+def test_live_charts_keep_their_node_and_zoom_while_training(page, address):
+    page.goto(f"{address}/?stop_when_solved=off&max_steps=50000000")
+    button(page, "Train").click()
+    expect(page.get_by_text(re.compile(r"learning(, solved)? · [\d,]+ steps"))).to_be_visible()
+    chart = page.locator(".live-chart").first
+    chart.evaluate("node => { node.marked = true; return Plotly.relayout(node, {'yaxis.range': [10, 60]}); }")
+    drawn = "node => { node.draws = 0; node.on('plotly_afterplot', () => { node.draws += 1; }); }"
+    chart.evaluate(drawn)
+    page.wait_for_function("() => document.querySelector('.live-chart').draws >= 10", timeout=PATIENCE_MS)
+    assert chart.evaluate("node => node.marked === true"), "the node is the same"
+    assert chart.evaluate("node => node.layout.yaxis.range") == [10, 60], "so is the zoom"
+    button(page, "Stop").click()
+    expect(page.get_by_text(re.compile(r"stopped(, solved)? · [\d,]+ steps"))).to_be_visible()
+
+
+def test_nothing_scrolls_sideways_on_a_narrow_screen(page, address):
+    page.set_viewport_size({"width": 400, "height": 800})
+    for place in ("", "stocks", "runs", "estimators"):
+        page.goto(f"{address}/{place}")
+        page.wait_for_selector("[data-testid=stMain] [data-testid=stVerticalBlock]")
+        page.wait_for_timeout(1500)
+        assert page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollWidth") <= 400, place
+
+
+@pytest.mark.parametrize("place", ["", "stocks", "runs", "estimators"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_serious_accessibility_problem(browser, address, place, theme):
+    page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=theme)
+    page.goto(f"{address}/{place}")
+    page.wait_for_selector("[data-testid=stMain] [data-testid=stVerticalBlock]")
+    page.wait_for_timeout(2500)
+    found = Axe().run(page).response["violations"]
+    page.close()
+    serious = [(v["id"], v["nodes"][0]["target"], v["help"]) for v in found if v["impact"] in ("serious", "critical")]
+    assert not serious, serious
+
+
+@pytest.mark.parametrize("place", ["", "stocks", "runs", "estimators"])
+def test_no_page_complains_on_the_console(page, address, place):
+    page.goto(f"{address}/{place}")
+    page.wait_for_selector("[data-testid=stMain] [data-testid=stVerticalBlock]")
+    page.wait_for_timeout(2500)
+    assert complaints(page) == []

@@ -8,7 +8,12 @@ from pgcore.errors import BadInput
 from pgcore.optimisers import Learnable
 from pgcore.policies import Network, Policy, load_policy
 
-KINDS = [("categorical", (), "relu"), ("categorical", (8,), "relu"), ("categorical", (8, 5), "tanh"), ("gaussian", (8,), "tanh")]
+KINDS = [
+    ("categorical", (), "relu"),
+    ("categorical", (8,), "relu"),
+    ("categorical", (8, 5), "tanh"),
+    ("gaussian", (8,), "tanh"),
+]
 
 
 def make_policy(kind="categorical", hidden=(8,), activation="relu", observations=3, actions=4):
@@ -106,7 +111,9 @@ def test_log_probability_entropy_and_divergence_are_those_of_torch_distributions
     a, b = (policy.distribution(policy.network(obs)) for policy in (old, new))
     torch.testing.assert_close(old.log_prob(a, action), reference(old).log_prob(action))
     torch.testing.assert_close(old.entropy(a), reference(old).entropy())
-    torch.testing.assert_close(old.kl(a, b), torch.distributions.kl_divergence(reference(old), reference(new)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        old.kl(a, b), torch.distributions.kl_divergence(reference(old), reference(new)), rtol=1e-4, atol=1e-5
+    )
     torch.testing.assert_close(old.kl(a, a), torch.zeros(len(obs)), rtol=0, atol=1e-6)
 
 

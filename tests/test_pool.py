@@ -73,6 +73,18 @@ def test_queued_runs_are_trained_each_by_a_process_of_its_own(store: RunStore, m
     assert pool.problem == ""
 
 
+def test_a_pool_that_keeps_none_ready_starts_as_many_as_there_are_runs(
+    store: RunStore, make_pool: MakePool, children: Callable[[], set[int]]
+) -> None:
+    ids = [store.create_run(TrainConfig(), name="until told") for _ in range(2)]
+    make_pool(store, warm=0, cap=3)
+    eventually(lambda: status_of(store, *ids) == ["running"] * 2)
+    assert children() == {store.run(run_id).process.pid for run_id in ids}
+    for run_id in ids:
+        store.request(run_id, desired="stop")
+    eventually(lambda: status_of(store, *ids) == ["finished"] * 2)
+
+
 def test_no_more_than_the_cap_is_trained_at_once_and_the_others_keep_their_place(store: RunStore, make_pool: MakePool) -> None:
     ids = [store.create_run(TrainConfig(), name="until told") for _ in range(4)]
     make_pool(store, warm=2, cap=2)

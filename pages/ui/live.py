@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from pages.ui.controls import write_link
-from pages.ui.live_chart import live_chart
+from pages.ui.live_chart import drawn, live_chart
 from pages.ui.server import pool, store, tail
 from pages.ui.text import plain
 from pages.ui.theatre import theatre
@@ -20,6 +20,7 @@ from pgcore.runs.run import Desired, Run
 from pgcore.tasks import find_task
 
 TICK_S = 0.25
+WAITING_TICK_S = 1.0
 CHART_HEIGHT = 250
 PACES = (0.0, 20.0, 10.0, 5.0, 2.0, 1.0)
 STATUS_WORDS = {
@@ -39,8 +40,8 @@ ShowResult = Callable[[Run], None]
 def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) -> Run | None:
     """The right side of a training page: steer and watch the run that the link names, or say how to begin."""
     runs = _attached(page)
-    is_active = any(not run.is_over for run in runs)
-    st.fragment(_live, run_every=TICK_S if is_active else None)(page, config, is_active)
+    tick = _tick(runs)
+    st.fragment(_live, run_every=tick)(page, config, tick)
     shown = _shown(page, runs)
     if config is not None:
         write_link(page, config, st.session_state.get(f"{page}.run"))
@@ -80,11 +81,18 @@ def _shown(page: str, runs: list[Run]) -> Run | None:
     return next((run for run in runs if run.config.seed == chosen), runs[0] if runs else None)
 
 
-def _live(page: str, config: TrainConfig | None, was_active: bool) -> None:
+def _tick(runs: list[Run]) -> float | None:
+    """Seconds between two looks at them; None once nothing more will come."""
+    if any(run.status in ("starting", "running") for run in runs):
+        return TICK_S
+    return WAITING_TICK_S if any(not run.is_over for run in runs) else None
+
+
+def _live(page: str, config: TrainConfig | None, tick: float | None) -> None:
     run_id = st.session_state.get(f"{page}.run")
     runs = _members(store().run(run_id)) if run_id else []
     is_active = any(not run.is_over for run in runs)
-    if is_active != was_active:  # ticks have to begin or to end
+    if _tick(runs) != tick:  # ticks have to begin, to end, or to come at another pace
         st.rerun()
     _toolbar(page, config, runs, is_active)
     if problem := st.session_state.pop(f"{page}.problem", None):
@@ -263,12 +271,12 @@ def _numbers(run: Run | None, records: Records) -> None:
     best = f"{records.episode_returns.max():.4g}" if known else "–"
     episodes = f"{int(records.episodes[-1]):,}" if len(records) else "–"
     entropy = f"{records.entropy[-1]:.3f}" if len(records) and np.isfinite(records.entropy[-1]) else "–"
-    cells = st.columns(5)
-    cells[0].metric("Return, last 100", mean, help="Mean return of the last 100 finished training episodes (sampled actions).")
-    cells[1].metric("Best episode", best)
-    cells[2].metric("Episodes", episodes)
-    cells[3].metric("Entropy (nats)", entropy, help="How undecided the policy is: 0 when it always picks the same action.")
-    cells[4].metric("Status", _state(run) if run is not None else "ready")
+    with st.grid(5, min_column_width=110):
+        st.metric("Return, last 100", mean, help="Mean return of the last 100 finished training episodes (sampled actions).")
+        st.metric("Best episode", best)
+        st.metric("Episodes", episodes)
+        st.metric("Entropy (nats)", entropy, help="How undecided the policy is: 0 when it always picks the same action.")
+        st.metric("Status", _state(run) if run is not None else "ready")
 
 
 def _charts(page: str, run: Run | None, runs: list[Run], config: TrainConfig | None) -> None:
@@ -280,9 +288,9 @@ def _charts(page: str, run: Run | None, runs: list[Run], config: TrainConfig | N
     identity = run.id if run is not None else "empty"
     records = tail(run.id).read() if run is not None else charts.NOTHING
     if len(runs) > 1:
-        returns = charts.seeds_chart([tail(member.id).read() for member in runs], smooth, solved_at)
+        returns = drawn(charts.seeds_chart, tuple(tail(member.id).read() for member in runs), smooth, solved_at)
     else:
-        returns = charts.returns_chart(records, smooth, solved_at)
+        returns = drawn(charts.returns_chart, records, smooth, solved_at)
     mean = f"{records.return_mean[-1]:.1f}" if len(records) and np.isfinite(records.return_mean[-1]) else "not yet known"
     left, right = st.columns([3, 2])
     with left:
@@ -295,7 +303,7 @@ def _charts(page: str, run: Run | None, runs: list[Run], config: TrainConfig | N
         )
     with right:
         live_chart(
-            charts.actions_chart(records, task.actions),
+            drawn(charts.actions_chart, records, task.actions),
             key=f"{page}.actions",
             identity=f"actions-{identity}",
             alt="Share of each action over training.",
@@ -307,7 +315,7 @@ def _diagnostics(page: str, run: Run, records: Records) -> None:
     with st.expander("Diagnostics: entropy, KL, gradient norm, critic", on_change="rerun", key=f"{page}.diagnostics") as fold:
         if fold.open:
             live_chart(
-                charts.diagnostics_chart(records),
+                drawn(charts.diagnostics_chart, records),
                 key=f"{page}.diagnostics.chart",
                 identity=f"diagnostics-{run.id}",
                 alt="Entropy, KL divergence, gradient norm and critic measures over training.",

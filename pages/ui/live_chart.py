@@ -1,5 +1,8 @@
 """A plotly chart that is updated in place: zoom and node survive new data, where st.plotly_chart would mount it anew."""
 
+from collections.abc import Callable, Hashable
+from functools import lru_cache
+
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -50,7 +53,7 @@ async function draw(node, state) {
 
 export default function ({ data, parentElement }) {
   const node = parentElement.querySelector(".live-chart");
-  node.setAttribute("role", "img");
+  node.setAttribute("role", "figure");
   node.setAttribute("aria-label", data.alt);
   node.style.height = data.height + "px";
   const figure = JSON.parse(data.figure);
@@ -70,10 +73,23 @@ export default function ({ data, parentElement }) {
 _component = st.components.v2.component("live_chart", html='<div class="live-chart"></div>', js=_JS, isolate_styles=False)
 
 
-def live_chart(figure: go.Figure, *, key: str, identity: str, alt: str, height: int = 300) -> None:
+def live_chart(figure: go.Figure | str, *, key: str, identity: str, alt: str, height: int = 300) -> None:
     """Show a figure and update it in place. `identity` says what is shown: while it stays, so does the viewer's zoom."""
-    figure.update_layout(template="none")
-    _component(key=key, data={"figure": figure.to_json(), "identity": identity, "alt": alt, "height": height})
+    drawing = figure if isinstance(figure, str) else _as_json(figure)
+    _component(key=key, data={"figure": drawing, "identity": identity, "alt": alt, "height": height})
+
+
+@lru_cache(maxsize=64)
+def drawn(chart: Callable[..., go.Figure], *of: Hashable) -> str:
+    """The figure `chart(*of)` for `live_chart`, worked out once for all ticks and tabs that show it.
+
+    Records count as the same while they are the same object, as `Tail.read` returns it until there are new ones.
+    """
+    return _as_json(chart(*of))
+
+
+def _as_json(figure: go.Figure) -> str:
+    return figure.update_layout(template="none").to_json()
 
 
 def still_chart(figure: go.Figure, *, key: str, alt: str, height: int | str = "content") -> None:

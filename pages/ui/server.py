@@ -15,7 +15,7 @@ from pgcore.runs.packing import Records
 from pgcore.runs.pool import Pool
 from pgcore.runs.store import RunStore
 
-LEAST_BETWEEN_READS_S = 0.1
+LEAST_BETWEEN_READS_S = 0.2
 MOST_ROWS = 4_000
 
 _making = threading.RLock()

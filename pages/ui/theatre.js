@@ -418,6 +418,8 @@ function diverging(value) {
   return `rgb(${end.map(c => Math.round(245 + (c - 245) * t)).join(",")})`;
 }
 
+export { TASKS, decode, outputs, probabilities };
+
 export default function ({ data, parentElement }) {
   let stage = stages.get(parentElement);
   if (!stage) stages.set(parentElement, stage = new Stage(parentElement));

@@ -1,14 +1,16 @@
 """Watch the agent and its policy map: a component that plays the policies of a run in the browser."""
 
 import base64
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
+from pages.ui.login import who
 from pages.ui.server import store
-from pgcore.acting import Actor, read_actor
+from pgcore.acting import read_actor
 from pgcore.runs.run import Run
 
 TASKS = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1")
@@ -28,26 +30,24 @@ def theatre(page: str, run: Run) -> None:
         return
     if not run.is_over:  # a few of them, evenly spread: the page is told of each as it comes
         kept = [kept[i] for i in np.unique(np.linspace(0, len(kept) - 1, WHILE_LIVE).round().astype(int))]
-    policies = [_packed(run.id, update, env_steps) for update, env_steps in kept]
+    policies = [each for update, env_steps in kept if (each := _packed(who(), run.id, update, env_steps)) is not None]
     _component(key=f"{page}.theatre", data={"task": run.task, "identity": run.id, "policies": policies})
 
 
-@st.cache_data(max_entries=2_000, show_spinner=False)
-def _packed(run_id: str, update: int, env_steps: int) -> dict[str, Any]:
-    """A policy as the component reads it: layer sizes, and mean, scale, W_1, b_1, … as one base64 text of float32."""
+@lru_cache(maxsize=2_000)
+def _packed(owner: str, run_id: str, update: int, env_steps: int) -> dict[str, Any] | None:  # noqa: ARG001 - part of the key
+    """None for one that was thinned out since it was listed."""
     data = store().policy_bytes(run_id, update)
-    assert data is not None
+    return None if data is None else {"update": update, "steps": env_steps, **packed(data)}
+
+
+def packed(data: bytes) -> dict[str, Any]:
+    """A policy as the component reads it: layer sizes, and mean, scale, W_1, b_1, … as one base64 text of float32."""
     actor = read_actor(data)
+    parts = [actor.mean, actor.scale, *(array.ravel() for layer in actor.layers for array in layer)]
     return {
-        "update": update,
-        "steps": env_steps,
         "kind": actor.kind,
         "activation": actor.activation,
         "sizes": [actor.layers[0][0].shape[1], *(len(bias) for _, bias in actor.layers)],
-        "numbers": base64.b64encode(_numbers(actor).tobytes()).decode(),
+        "numbers": base64.b64encode(np.concatenate(parts).astype("<f4").tobytes()).decode(),
     }
-
-
-def _numbers(actor: Actor) -> np.ndarray:
-    parts = [actor.mean, actor.scale, *(array.ravel() for layer in actor.layers for array in layer)]
-    return np.concatenate(parts).astype("<f4")

@@ -1,8 +1,9 @@
 """How the policies of a stocks run would have done on the validation part, as it learns."""
 
-import streamlit as st
+from functools import lru_cache
 
-from pages.ui.live_chart import live_chart
+from pages.ui.live_chart import drawn, live_chart
+from pages.ui.login import who
 from pages.ui.server import store
 from pgcore import charts
 from pgcore.acting import read_actor
@@ -19,10 +20,10 @@ def validation_chart(page: str, run: Run) -> None:
     kept = store().policies(run.id)
     if len(part) < 2 or not kept:
         return
-    scores = [_growth(run.id, update) for update, _ in kept]
+    scores = tuple(_growth(who(), run.id, update) for update, _ in kept)
     hold = float(prices.close[part.stop - 1] / prices.close[part.start])
     live_chart(
-        charts.validation_chart([env_steps for _, env_steps in kept], scores, hold),
+        drawn(charts.validation_chart, tuple(env_steps for _, env_steps in kept), scores, hold),
         key=f"{page}.validation",
         identity=f"validation-{run.id}",
         alt="Final equity on the validation part of each checkpoint, beside buy-and-hold.",
@@ -30,8 +31,8 @@ def validation_chart(page: str, run: Run) -> None:
     )
 
 
-@st.cache_data(max_entries=5_000, show_spinner=False)
-def _growth(run_id: str, update: int) -> float:
+@lru_cache(maxsize=5_000)
+def _growth(owner: str, run_id: str, update: int) -> float:  # noqa: ARG001 - part of the key
     run = store().run(run_id)
     data = store().policy_bytes(run_id, update)
     prices = resolve_prices(store(), run.prices)

@@ -27,7 +27,7 @@ def train_group(
     on_record: Callable[[str, UpdateRecord], None] | None = None,
 ) -> list[Run]:
     """Train runs beside each other, as many at once as there are cores, and tell of each record; how they ended."""
-    pool = Pool(store, warm=len(configs))
+    pool = Pool(store, warm=0)
     run_ids = create_group(store, configs, name=name)
     seen = dict.fromkeys(run_ids, 0)
     pool.start()

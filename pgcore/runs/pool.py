@@ -156,11 +156,15 @@ class Pool:
                 self.store.add_event(run_id, "process", f"Its process ended with code {worker.exit_code}.")
 
     def _fill(self) -> None:
-        while len(self._idle) < self.warm and time.monotonic() >= self._spawn_at and not self._is_closing:
+        while len(self._idle) < max(self.warm, self._wanted()) and time.monotonic() >= self._spawn_at and not self._is_closing:
             worker = Worker(self._command, self.store.url, self._log)
             with self._lock:
                 self._idle.append(worker)
                 self._promote()
+
+    def _wanted(self) -> int:
+        """How many more could be put to work at once."""
+        return min(self.store.queue_length(), self.cap - len(self._training))
 
     def _promote(self) -> None:
         while self._idle and not self._is_closing:

@@ -1,0 +1,43 @@
+"""Several seeds as one: the interquartile mean and its interval."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import trim_mean
+
+from pgcore.aggregate import bootstrap_interval, interquartile_mean, on_grid
+
+
+def test_the_middle_half_is_averaged():
+    assert interquartile_mean(np.array([0.0, 1.0, 2.0, 1000.0])) == 1.5
+    np.testing.assert_array_equal(interquartile_mean(np.array([[5.0, 1.0], [7.0, 3.0]])), [6.0, 2.0])
+
+
+@given(st.integers(1, 10), st.integers(0, 2**32 - 1))
+def test_it_is_the_trimmed_mean_where_quarters_are_whole(quarter, seed):
+    values = np.random.default_rng(seed).normal(size=4 * quarter)
+    assert interquartile_mean(values) == pytest.approx(trim_mean(values, 0.25))
+
+
+def test_a_value_half_in_the_middle_counts_half():
+    """Of five, 1¼ are cut on each side: ¾ of the second and fourth and all of the third remain."""
+    assert interquartile_mean(np.array([0.0, 1.0, 2.0, 4.0, 9.0])) == pytest.approx((0.75 * 1 + 2 + 0.75 * 4) / 2.5)
+
+
+def test_the_interval_holds_the_mean_and_narrows_with_more_seeds():
+    rng = np.random.default_rng(1)
+    widths = []
+    for n in (5, 80):
+        values = rng.normal(10.0, 1.0, size=(n, 3))
+        low, high = bootstrap_interval(values)
+        assert ((low <= interquartile_mean(values)) & (interquartile_mean(values) <= high)).all()
+        widths.append((high - low).mean())
+    assert widths[1] < widths[0] / 2
+
+
+def test_a_curve_that_ended_keeps_its_last_value():
+    x, y = on_grid([np.array([1, 2]), np.array([1, 5])], [np.array([0.0, 1.0]), np.array([0.0, 4.0])], points=5)
+    np.testing.assert_array_equal(x, [1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(y[0], [0, 1, 1, 1, 1])
+    np.testing.assert_array_equal(y[1], [0, 1, 2, 3, 4])

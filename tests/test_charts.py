@@ -1,0 +1,98 @@
+"""Charts: the right data in the right trace, few enough points, titles and units on everything."""
+
+import numpy as np
+import pytest
+
+from pgcore import charts
+from pgcore.record import UpdateRecord
+from pgcore.runs.packing import pack_record, unpack_records
+
+
+def records(updates=30, episodes=2, actions=2):
+    rng = np.random.default_rng(0)
+    made = [
+        UpdateRecord(
+            i, i * 100, i * episodes, i * 0.1, float(i), tuple(float(i * 10 + k) for k in range(episodes)),
+            tuple(rng.dirichlet(np.ones(actions))), 0.6, 0.01, 1.0, 0.1, 0.2, float("nan"), 1.0, 0.01,
+        )
+        for i in range(1, updates + 1)
+    ]  # fmt: skip
+    return unpack_records([tuple(pack_record(record).values()) for record in made])
+
+
+def names(figure):
+    return [trace.name for trace in figure.data]
+
+
+def axis_titles(figure):
+    layout = figure.to_dict()["layout"]
+    return [axis.get("title", {}).get("text") for name, axis in layout.items() if name.startswith(("xaxis", "yaxis"))]
+
+
+def test_returns_show_every_episode_and_the_moving_average():
+    figure = charts.returns_chart(records(), window=4, solved_at=475.0)
+    points, line = figure.data
+    assert len(points.x) == 60
+    assert points.y[0] == 10
+    assert line.y[3] == pytest.approx(np.mean([10, 11, 20, 21]))
+    assert line.y[0] == 10, "fewer at the beginning"
+    assert figure.layout.shapes[0].y0 == 475
+    assert figure.layout.title.text
+    assert all(axis_titles(figure))
+
+
+def test_long_runs_are_thinned_and_keep_their_last_point():
+    figure = charts.returns_chart(records(updates=5000), window=10)
+    assert all(len(trace.x) <= charts.MOST_POINTS for trace in figure.data)
+    assert figure.data[0].x[-1] == 500_000
+
+
+def test_action_shares_are_stacked_to_one_in_their_own_colours():
+    figure = charts.actions_chart(records(actions=3), ("buy", "sell", "hold"))
+    assert names(figure) == ["buy", "sell", "hold"]
+    np.testing.assert_allclose(sum(np.array(trace.y) for trace in figure.data), 1)
+    assert [trace.line.color for trace in figure.data] == [charts.ACTION_COLOURS[name] for name in names(figure)]
+    assert len({trace.stackgroup for trace in figure.data}) == 1
+
+
+def test_a_measure_that_never_applies_is_left_out_of_the_diagnostics():
+    figure = charts.diagnostics_chart(records())
+    assert "Entropy" in names(figure)
+    assert not any("Explained" in name for name in names(figure))
+
+
+def test_seeds_become_a_mean_and_an_interval_with_their_number():
+    figure = charts.seeds_chart([records(20), records(30)], window=5, solved_at=100)
+    assert "interquartile mean, n = 2" in names(figure)
+    assert "95 % interval" in names(figure)
+
+
+@pytest.mark.parametrize("make", [
+    lambda: charts.returns_chart(charts.NOTHING, 50, 475.0),
+    lambda: charts.seeds_chart([charts.NOTHING, charts.NOTHING], 50),
+    lambda: charts.actions_chart(charts.NOTHING, ("left", "right")),
+    lambda: charts.diagnostics_chart(charts.NOTHING),
+])  # fmt: skip
+def test_before_the_first_record_there_is_an_empty_frame(make):
+    assert make().to_json()
+
+
+def test_runs_of_one_colour_are_told_apart_by_dashes():
+    curve = (np.arange(3), np.arange(3.0))
+    figure = charts.overlay_chart(
+        [charts.Line("a", "#000000", [curve]), charts.Line("b", "#000000", [curve])], "Return", "steps"
+    )
+    assert figure.data[0].line.dash != figure.data[1].line.dash
+
+
+def test_a_run_has_one_colour_wherever_it_is_shown():
+    assert charts.run_colour("00000003-x") == charts.run_colour("00000003-y") == charts.SERIES_COLOURS[3]
+
+
+def test_the_price_chart_names_and_shades_each_part():
+    from pgcore.market.prices import load_sample
+
+    prices = load_sample("sp500")
+    figure = charts.price_chart(prices, 20, {"train": (20, 3000), "test": (3000, 5030)})
+    assert [note.text for note in figure.layout.annotations] == ["train", "test"]
+    assert "mean of 20 before" in names(figure)
