@@ -5,6 +5,7 @@ the machine to the server, where twenty Chromiums would measure themselves.
 """
 
 import asyncio
+import random
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -192,6 +193,7 @@ class Session:
 async def watch(session: Session, seconds: float, latencies: list[float]) -> None:
     """Tick as the browser's timers do, for so long: at each interval, whether or not the last tick is through."""
     ends = time.monotonic() + seconds
+    await asyncio.sleep(random.random())  # people do not come in step
     waiting: set[asyncio.Task[None]] = set()
 
     async def tick(fragment: str) -> None:

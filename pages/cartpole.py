@@ -12,7 +12,7 @@ from pgcore.runs.run import Run
 PAGE = "cartpole"
 
 
-def show_result(run: Run) -> None:
+def show_result(run: Run, _: list[Run]) -> None:
     result = store().evaluation(run.id, "final")
     if result is None:
         return

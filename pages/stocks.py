@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui.backtest import show_backtest
+from pages.ui.backtest import show_results
 from pages.ui.controls import complaints, knobs, lesson
 from pages.ui.live import run_panel
 from pages.ui.live_chart import still_chart
@@ -68,6 +68,6 @@ if config is not None and prices is not None:
     can_train = show_prices(prices, config)
 else:
     can_train = False
-run = run_panel(PAGE, config if can_train else None, lambda run: show_backtest(PAGE, run))
+run = run_panel(PAGE, config if can_train else None, lambda run, runs: show_results(PAGE, run, runs))
 with lesson_place:
     lesson(PAGE, STOCKS, run is not None and run.is_over)

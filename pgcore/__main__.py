@@ -16,6 +16,7 @@ from pgcore.market.csv_import import Choices, Imported, NeedsChoice, import_pric
 from pgcore.market.prices import SAMPLES
 from pgcore.market.synthetic import PREFIX
 from pgcore.record import UpdateRecord
+from pgcore.runs.group import family
 from pgcore.runs.run import Run
 from pgcore.runs.store import RunStore
 
@@ -123,8 +124,9 @@ def _train(asked: argparse.Namespace) -> int:
             raise BadInput(f"--prices goes with --task stocks, not with {config.task}: leave it out or change the task.")
         config = config.replace(prices=_price_key(store, file, asked))
     _check_can_train(store, config)
-    if asked.seeds > 1:
-        return _train_seeds(store, config, asked)
+    configs = family(config, asked.seeds)
+    if len(configs) > 1:
+        return _train_family(store, configs, asked)
     from pgcore.runs.process import this_process
     from pgcore.runs.worker import train_run
 
@@ -141,10 +143,9 @@ def _check_can_train(store: RunStore, config: TrainConfig) -> None:
     make_environment(config, prices, num_envs=1).close()
 
 
-def _train_seeds(store: RunStore, config: TrainConfig, asked: argparse.Namespace) -> int:
+def _train_family(store: RunStore, configs: Sequence[TrainConfig], asked: argparse.Namespace) -> int:
     from pgcore.runs.group import train_group
 
-    configs = [config.replace(seed=config.seed + i) for i in range(asked.seeds)]
     tellers: dict[str, Callable[[UpdateRecord], None]] = {}
 
     def on_record(run_id: str, record: UpdateRecord) -> None:
@@ -166,7 +167,7 @@ def _resume(asked: argparse.Namespace) -> int:
 def _evaluate(asked: argparse.Namespace) -> None:
     from pgcore.evaluate import evaluate
     from pgcore.policies import policy_from_bytes
-    from pgcore.runs.judgement import judge
+    from pgcore.runs.judgement import compared_on, judge
     from pgcore.runs.store import resolve_prices
 
     if not 1 <= asked.episodes <= 100_000:
@@ -184,7 +185,7 @@ def _evaluate(asked: argparse.Namespace) -> None:
         return
     for part in result["parts"]:
         _say(part, asked.json, _part_in_words(part))
-    verdict = judge(store, run, result)
+    verdict = judge(store, run, compared_on(store, run, result))
     row = {"event": "verdict", "skill": verdict.skill, "deflated_sharpe": verdict.deflated_sharpe, "text": verdict.text}
     _say(row, asked.json, verdict.text)
 

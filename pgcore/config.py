@@ -138,6 +138,12 @@ class TrainConfig:
         help="Share of the history, from its start, that the agent trains on.")
     validation_share: float = _setting("Validation part", 0.2, low=0.0, high=0.5, step=0.01, group="market",
         help="Share of the history after the training part that chooses the checkpoint; the rest is the test.")
+    folds: int = _setting("Walk-forward folds", 0, low=0, high=20, group="market",
+        help="Cut the test into this many pieces, train anew before each, and join the pieces to one curve. 0: train once.")
+    anchored: bool = _setting("Anchored", True, group="market",
+        help="In a walk-forward, train on everything before a piece; off: on the same number of rows each time.")
+    fold: int = _setting("Fold", 0, low=0, high=19, group="run",
+        help="Which piece of a walk-forward this run trains for.")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -153,6 +159,8 @@ class TrainConfig:
             object.__setattr__(self, name, value)
         if self.train_share + self.validation_share > 0.95:
             raise BadInput("Training and validation part together leave less than 5 % for the test: make one of them smaller.")
+        if self.fold >= max(self.folds, 1):
+            raise BadInput(f"Fold {self.fold} is not there: with {self.folds} folds give 0 to {max(self.folds, 1) - 1}.")
         if "replay_size" in fitted and self.replay_start > self.replay_size:
             raise BadInput(
                 f"A replay memory of {self.replay_size} steps never holds the {self.replay_start} that learning waits for:"

@@ -118,6 +118,9 @@ TASKS: Mapping[str, Task] = {
         settings=(
             "prices",
             "window",
+            "folds",
+            "anchored",
+            "fold",
             "features",
             "reward",
             "cost_bps",

@@ -367,3 +367,14 @@ def test_a_feature_that_looks_ahead_is_caught(monkeypatch):
     assert found.text.startswith("Look-ahead")
     with pytest.raises(BadInput, match=f"rows {WINDOW} to 198"):
         check_look_ahead(Softmax(1), stocks(features="article"), walk(), 199)
+
+
+def test_a_fold_of_a_walk_forward_is_the_split_of_its_run():
+    config, prices = TrainConfig(task="stocks", folds=4, fold=2), walk(2000)
+    assert split(config, prices) == walk_forward(config, prices, 4)[2]
+    assert split(config.replace(anchored=False), prices).train.start > split(config, prices).train.start
+
+
+def test_a_fold_that_is_not_there_is_refused():
+    with pytest.raises(BadInput, match="Fold 4 is not there"):
+        TrainConfig(task="stocks", folds=4, fold=4)

@@ -18,12 +18,32 @@ from pgcore.market.features import FEATURES
 from pgcore.market.parts import split
 from pgcore.market.statistics import METRICS, measure
 from pgcore.market.synthetic import PREFIX, market_of
-from pgcore.runs.judgement import compared_on, judge
+from pgcore.market.verdict import Verdict
+from pgcore.runs.judgement import compared_on, compared_walk, judge
 from pgcore.runs.run import Run
 from pgcore.runs.store import resolve_prices
 
 OPPONENTS = ("buy_and_hold", "moving_average_rule", "cash")
 HIGHEST_COST = 100.0
+
+
+def show_results(page: str, run: Run, runs: list[Run]) -> None:
+    """The joined result of a walk-forward once all its folds are over, and that of the run that is shown."""
+    folds = [each for each in runs if each.config.folds and each.config.seed == run.config.seed]
+    results = [store().evaluation(each.id, "final") for each in folds]
+    if folds and all(result is not None for result in results):
+        st.subheader(f"Walk-forward: {len(folds)} test pieces, one curve")
+        compared = compared_walk(store(), folds, [result for result in results if result is not None])
+        found = judge(store(), folds[0], compared)
+        _say(found)
+        curve = {"dates": compared.agent.dates.astype("datetime64[s]").astype(str)} | _curves(compared, None)
+        still_chart(
+            charts.equity_chart({"test": curve}),
+            key=f"{page}.walk",
+            height=380,
+            alt="Equity over all test pieces of the walk-forward, beside buy-and-hold and the others.",
+        )
+    show_backtest(page, run)
 
 
 def show_backtest(page: str, run: Run) -> None:
@@ -64,9 +84,7 @@ def show_backtest(page: str, run: Run) -> None:
 
 
 def _verdict(run: Run, result: dict[str, Any], compared: Comparison) -> None:
-    found = judge(store(), run, result)
-    show = st.success if found.skill else st.warning
-    show(found.text, icon=":material/verified:" if found.skill else ":material/casino:")
+    _say(judge(store(), run, compared))
     test = result["parts"][-1]
     low, difference, high = _interval(test)
     st.caption(
@@ -75,6 +93,11 @@ def _verdict(run: Run, result: dict[str, Any], compared: Comparison) -> None:
     )
     if test["collapse"]:
         st.warning(test["collapse"], icon=":material/compress:")
+
+
+def _say(found: Verdict) -> None:
+    show = st.success if found.skill else st.warning
+    show(found.text, icon=":material/verified:" if found.skill else ":material/casino:")
 
 
 def _interval(part: dict[str, Any]) -> tuple[str, str, str]:

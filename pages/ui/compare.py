@@ -11,7 +11,9 @@ import streamlit as st
 from pages.ui.live_chart import live_chart, still_chart
 from pages.ui.server import tail
 from pgcore import charts
-from pgcore.config import SETTINGS
+from pgcore.config import SETTINGS, relevant
+from pgcore.market.prices import SAMPLES
+from pgcore.market.synthetic import PREFIX
 from pgcore.runs.run import Run
 from pgcore.settings import spell
 
@@ -25,6 +27,7 @@ MEASURES = {
 }
 AXES = {"steps": "environment steps", "time": "seconds of training", "episodes": "episodes"}
 NO_GROUPS = "run"
+MOST_PARALLEL = 10
 
 
 def compare(runs: Sequence[Run]) -> None:
@@ -57,7 +60,7 @@ def compare(runs: Sequence[Run]) -> None:
     if differing:
         st.markdown("**What differs**")
         st.dataframe(table, hide_index=True, alt="Settings in which the selected runs differ, and their results.")
-    if len(differing) > 1 and len(runs) > 2:
+    if 1 < len(differing) <= MOST_PARALLEL and len(runs) > 2:
         still_chart(
             charts.parallel_chart(table.drop(columns="run"), "return"),
             key="compare.parallel",
@@ -90,8 +93,9 @@ def name_of(run: Run) -> str:
 
 
 def _differing(runs: Sequence[Run]) -> list[str]:
-    """The settings in which the runs are not all alike."""
-    return [name for name in SETTINGS if len({spell(getattr(run.config, name)) for run in runs}) > 1]
+    """The settings that matter to these runs and in which they are not all alike."""
+    matter = {setting.name for run in runs for setting in relevant(run.task, run.estimator)}
+    return [name for name in SETTINGS if name in matter and len({spell(getattr(run.config, name)) for run in runs}) > 1]
 
 
 def _lines(runs: Sequence[Run], measure: str, axis: str, smooth: int, group: str) -> list[charts.Line]:
@@ -131,12 +135,14 @@ def _curve(run: Run, measure: str, axis: str, smooth: int) -> tuple[np.ndarray, 
 def _table(runs: Sequence[Run], differing: list[str]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for run in runs:
-        settings = {SETTINGS[name].label: _cell(getattr(run.config, name)) for name in differing}
+        settings = {SETTINGS[name].label: _cell(name, getattr(run.config, name)) for name in differing}
         rows.append({"run": name_of(run), **settings, "steps": run.env_steps, "return": run.return_mean})
     return pd.DataFrame(rows)
 
 
-def _cell(value: Any) -> Any:
+def _cell(name: str, value: Any) -> Any:
+    if name == "prices":
+        return SAMPLES.get(value, value.removeprefix(PREFIX)[:40])
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else spell(value)
 
 

@@ -66,10 +66,15 @@ def knobs(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset], fixe
                 for setting in members:
                     _widget(page, setting)
     try:
-        return TrainConfig(**{name: st.session_state[f"{page}.{name}"] for name in SETTINGS})
+        config = TrainConfig(**{name: st.session_state[f"{page}.{name}"] for name in SETTINGS})
     except BadInput as error:
         st.error(str(error))
         return None
+    with st.expander("Repeat it elsewhere", icon=":material/terminal:"):
+        st.caption("The address of this page holds all settings. On a command line:")
+        seeds = st.session_state[f"{page}.seeds"]
+        st.code(config.command() + (f" --seeds {seeds}" if seeds > 1 else ""), language="bash", wrap_lines=True)
+    return config
 
 
 def write_link(page: str, config: TrainConfig, run_id: str | None) -> None:

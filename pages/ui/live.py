@@ -14,7 +14,7 @@ from pages.ui.validation import validation_chart
 from pgcore import charts
 from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
-from pgcore.runs.group import create_group
+from pgcore.runs.group import create_group, family
 from pgcore.runs.packing import Records
 from pgcore.runs.run import Desired, Run
 from pgcore.tasks import find_task
@@ -34,7 +34,7 @@ STATUS_WORDS = {
     "crashed": "its process is gone",
     "stale": "no sign of life",
 }
-ShowResult = Callable[[Run], None]
+ShowResult = Callable[[Run, list[Run]], None]
 
 
 def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) -> Run | None:
@@ -46,7 +46,7 @@ def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) ->
     if config is not None:
         write_link(page, config, st.session_state.get(f"{page}.run"))
     if shown is not None and shown.is_over:
-        show_result(shown)
+        show_result(shown, runs)
     return shown
 
 
@@ -69,16 +69,20 @@ def _attached(page: str) -> list[Run]:
 
 
 def _members(run: Run) -> list[Run]:
-    """A run and those that differ from it in their seed only, in the order of their seeds."""
+    """A run and those that were started with it: other seeds, or other folds of a walk-forward."""
     if not run.group:
         return [run]
-    return sorted(store().runs(group=run.group), key=lambda member: member.config.seed) or [run]
+    return sorted(store().runs(group=run.group), key=lambda member: (member.config.seed, member.config.fold)) or [run]
 
 
 def _shown(page: str, runs: list[Run]) -> Run | None:
     """The one of several runs that is shown in detail."""
     chosen = st.session_state.get(f"{page}.member")
-    return next((run for run in runs if run.config.seed == chosen), runs[0] if runs else None)
+    return next((run for run in runs if run.id == chosen), runs[0] if runs else None)
+
+
+def _member_name(run: Run) -> str:
+    return f"seed {run.config.seed}" + (f", fold {run.config.fold + 1}" if run.config.folds else "")
 
 
 def _tick(runs: list[Run]) -> float | None:
@@ -104,10 +108,9 @@ def _live(page: str, config: TrainConfig | None, tick: float | None) -> None:
         _charts(page, None, [], config)
         return
     if len(runs) > 1:
-        seeds = [member.config.seed for member in runs]
-        st.segmented_control("Seed shown", seeds, default=run.config.seed, required=True, key=f"{page}.member")
-        run = _shown(page, runs)
-        assert run is not None
+        names = {member.id: _member_name(member) for member in runs}
+        st.session_state[f"{page}.member"] = run.id
+        st.segmented_control("Shown", list(names), format_func=names.__getitem__, required=True, key=f"{page}.member")
     records = tail(run.id).read(now=run.is_over)
     _progress(run, records, runs)
     _numbers(run, records)
@@ -181,7 +184,7 @@ def _toolbar(page: str, config: TrainConfig | None, runs: list[Run], is_active: 
 
 
 def _train(page: str, config: TrainConfig, pause_at: int | None = None) -> None:
-    configs = [config.replace(seed=config.seed + i) for i in range(st.session_state[f"{page}.seeds"])]
+    configs = family(config, st.session_state[f"{page}.seeds"])
     try:
         with store().transaction() as together:
             run_ids = create_group(together, configs)
@@ -192,7 +195,7 @@ def _train(page: str, config: TrainConfig, pause_at: int | None = None) -> None:
         return
     pool().wake()
     st.session_state[f"{page}.run"] = run_ids[0]
-    st.session_state[f"{page}.member"] = config.seed
+    st.session_state[f"{page}.member"] = run_ids[0]
     st.query_params["run"] = run_ids[0]
 
 
@@ -251,7 +254,7 @@ def _progress(run: Run, records: Records, runs: list[Run]) -> None:
     if run.status == "queued" and run.position:
         parts = [f"place {run.position} in the queue"]
     if len(runs) > 1:
-        parts.append(f"{sum(member.is_over for member in runs)} of {len(runs)} seeds done")
+        parts.append(f"{sum(member.is_over for member in runs)} of {len(runs)} runs done")
     st.progress(1.0 if run.solved else min(1.0, steps / config.max_steps), text=" · ".join(parts))
     if run.error:
         st.error(plain(run.error.strip().splitlines()[-1]), title="The run failed")

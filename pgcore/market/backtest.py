@@ -135,8 +135,14 @@ def compare(
 
     The rule is long above MA_n, flat or short below it. The random policies see nothing: see `shuffled_positions`.
     """
+    return compare_positions(positions(np.asarray(actions), config.allow_short), config, prices, part, seed=seed)
+
+
+def compare_positions(
+    agent: FloatArray, config: "TrainConfig", prices: PriceSeries, part: Part, *, seed: int = 0
+) -> Comparison:
+    """Likewise for positions [R], as the joined test parts of a walk-forward give them."""
     rows = slice(part.start, part.stop - 1)
-    agent = positions(np.asarray(actions), config.allow_short)
     side = np.sign(prices.close[rows] - moving_average(prices.close, config.window)[rows])
     rule = side if config.allow_short else np.maximum(side, 0.0)
     band = shuffled_positions(agent, RANDOM_POLICIES, np.random.default_rng(seed))

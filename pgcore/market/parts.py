@@ -38,6 +38,16 @@ class Split:
 
 
 def split(config: "TrainConfig", prices: "PriceSeries") -> Split:
+    """The parts that a run trains on, chooses on and is tested on: of the whole history, or of its fold of a walk-forward.
+
+    Raises BadInput where a part would have no decision.
+    """
+    if config.folds == 0:
+        return split_once(config, prices)
+    return walk_forward(config, prices, config.folds, config.anchored)[config.fold]
+
+
+def split_once(config: "TrainConfig", prices: "PriceSeries") -> Split:
     """Cut a history by config's train_share and validation_share; the rest is the test.
 
     The training part begins at row `window`, the first that has a moving average; the features of the other parts look
@@ -65,13 +75,13 @@ def split(config: "TrainConfig", prices: "PriceSeries") -> Split:
 
 
 def walk_forward(config: "TrainConfig", prices: "PriceSeries", folds: int, anchored: bool = True) -> tuple[Split, ...]:
-    """`folds` splits whose test parts follow one another over what `split` would leave for the test.
+    """`folds` splits whose test parts follow one another over what `split_once` leaves for the test.
 
     Each fold trains on all rows before its test (anchored) or on as many as the first fold has (rolling), less the
     validation rows just before the test. A test part shares its last row with the first of the next, so that every row's
     return belongs to exactly one fold. Raises BadInput where a fold would have no decision.
     """
-    whole = split(config, prices)
+    whole = split_once(config, prices)
     rows = len(whole.test) - 1
     if not 1 <= folds <= rows:
         raise BadInput(f"A walk-forward over the {rows + 1} rows of the test part can have 1 to {rows} folds, not {folds}.")

@@ -1,4 +1,4 @@
-"""Several runs at once, on all cores: the seeds of one configuration."""
+"""Several runs at once, on all cores: the seeds of one configuration, the folds of a walk-forward."""
 
 import time
 import uuid
@@ -11,6 +11,12 @@ from pgcore.runs.run import Run
 from pgcore.runs.store import RunStore
 
 LOOK_EVERY_S = 0.1
+
+
+def family(config: TrainConfig, seeds: int = 1) -> list[TrainConfig]:
+    """The configs to train for one that asks for several seeds, several folds, or both; by seed, then by fold."""
+    folds = range(config.folds) if config.task == "stocks" and config.folds else (config.fold,)
+    return [config.replace(seed=config.seed + i, fold=fold) for i in range(seeds) for fold in folds]
 
 
 def create_group(store: RunStore, configs: Sequence[TrainConfig], *, name: str = "") -> list[str]:

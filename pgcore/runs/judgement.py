@@ -1,12 +1,14 @@
 """How a finished stocks run is judged: its test part, against all that was tried on the same prices."""
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from pgcore.acting import read_actor
-from pgcore.market.backtest import Comparison, compare, growth
-from pgcore.market.parts import split
+from pgcore.market.backtest import Comparison, compare, compare_positions, growth
+from pgcore.market.parts import split, split_once
 from pgcore.market.verdict import Verdict, verdict
 from pgcore.runs.run import Run
 from pgcore.runs.store import RunStore, resolve_prices
@@ -36,9 +38,21 @@ def compared_on(store: RunStore, run: Run, result: dict[str, Any], part: str = "
     return compare(np.array(result["curves"][part]["actions"]), run.config, prices, rows, seed=run.config.seed)
 
 
-def judge(store: RunStore, run: Run, result: dict[str, Any]) -> Verdict:
-    """The verdict on the test part, counting every configuration that was ever tried on these prices in this store."""
+def compared_walk(store: RunStore, runs: Sequence[Run], results: Sequence[dict[str, Any]]) -> Comparison:
+    """The folds of a walk-forward, in order, as one account over all their test parts."""
+    prices, config = resolve_prices(store, runs[0].prices), runs[0].config
+    held = np.concatenate([np.array(result["curves"]["test"]["position"], dtype=float) for result in results])
+    return compare_positions(held, config, prices, split_once(config, prices).test, seed=config.seed)
+
+
+def _tried(config_json: str) -> str:
+    """What counts as one configuration: the folds of a walk-forward are one."""
+    return json.dumps(json.loads(config_json) | {"fold": 0})
+
+
+def judge(store: RunStore, run: Run, compared: Comparison) -> Verdict:
+    """The verdict on a test, counting every configuration that was ever tried on these prices in this store."""
     trials = store.trials(run.prices)
-    configs = {config for config, _ in trials} | {run.config_json}
+    configs = {_tried(config) for config in (*(config for config, _ in trials), run.config_json)}
     sharpes = [sharpe for _, sharpe in trials if sharpe is not None]
-    return verdict(compared_on(store, run, result), len(configs), sharpes)
+    return verdict(compared, len(configs), sharpes)

@@ -157,7 +157,10 @@ def _let_go() -> None:
 
 def _give_way() -> None:
     """Training takes what the pages leave, so that they answer at once while every core trains; alone it is as fast."""
-    psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS if psutil.WINDOWS else NICENESS)
+    if psutil.WINDOWS:
+        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+    else:
+        psutil.Process().nice(NICENESS)
 
 
 if __name__ == "__main__":
