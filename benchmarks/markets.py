@@ -7,6 +7,7 @@ Everything goes the way it goes in the app: a run in a run store, trained and ju
 
 import argparse
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -66,7 +67,7 @@ def outcome(store: RunStore, market: SyntheticMarket, config: TrainConfig) -> Ou
         "knowing": knowing.equity,
     }
     grown = {name: math.log(max(equity[-1], 1e-9)) for name, equity in curves.items()}
-    return Outcome(seed=config.seed, skill=judge(store, run, result).skill, **grown)
+    return Outcome(seed=config.seed, skill=judge(store, run, compared).skill, **grown)
 
 
 def knowing_rule(market: SyntheticMarket) -> np.ndarray:
@@ -145,7 +146,8 @@ def walking(found: list[Outcome]) -> Row:
 
 def by_stable_baselines3() -> Row:
     """Stable-Baselines3 trains on pgcore/Stocks-v0 as it is, in its own environment."""
-    done = subprocess.run([peers_python(), UNCHANGED], cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([peers_python(), UNCHANGED], cwd=ROOT, env=environment, capture_output=True, text=True)
     words = (done.stdout or done.stderr).strip().splitlines()[-1]
     return Row("Stable-Baselines3 trains on `pgcore/Stocks-v0` unchanged", words, "", "", "it does", done.returncode == 0)
 

@@ -1,5 +1,6 @@
 """Processes that benchmarks measure: the peers' environment, commands that answer in JSON, the app with a browser before it."""
 
+import asyncio
 import json
 import os
 import socket
@@ -9,7 +10,7 @@ import tempfile
 import time
 import urllib.request
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 PEERS = HERE / ".venv-peers"
 READY_WITHIN_S = 60.0
+PATIENCE_S = 600.0
 
 
 def peers_python() -> Path:
@@ -67,27 +69,39 @@ class Served:
         return RunStore(f"sqlite:///{self.home / 'runs.sqlite'}")
 
 
-@contextmanager
-def served(*, wait: bool = True) -> Iterator[Served]:
-    """Serve the app as long as the block lasts; without `wait`, from the moment its process was started."""
-    with tempfile.TemporaryDirectory() as directory, open(Path(directory) / "server.log", "ab") as log:
-        environment = {**os.environ, "PGLAB_HOME": directory}
-        environment.pop("PGLAB_DATABASE_URL", None)
-        port = free_port()
-        command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}", "--server.headless=true"]
+def serve(home: Path, **environment: str) -> Served:
+    """Start the app's server on this data directory; it need not answer yet."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PGLAB_DATABASE_URL"}
+    port = free_port()
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}", "--server.headless=true"]
+    with open(home / "server.log", "ab") as log:
         started_at = time.perf_counter()
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-        app = Served(f"http://127.0.0.1:{port}", Path(directory), process, started_at)
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=inherited | {"PGLAB_HOME": str(home)} | environment, stdout=log, stderr=log
+        )
+    return Served(f"http://127.0.0.1:{port}", home, process, started_at)
+
+
+@contextmanager
+def served(home: Path | None = None, *, wait: bool = True, **environment: str) -> Iterator[Served]:
+    """Serve the app as long as the block lasts; without `wait`, from the moment its process was started."""
+    with tempfile.TemporaryDirectory() as directory:
+        app = serve(home or Path(directory), **environment)
         try:
             if wait:
                 await_healthy(app)
             yield app
         finally:
-            process.terminate()
-            process.wait(timeout=30)
-            for run in app.store.runs():  # what trains goes on without the server, as it should
-                if run.process is not None and not run.is_over:
-                    run.process.kill()
+            end(app)
+
+
+def end(app: Served) -> None:
+    """Stop the server, and what trains: that goes on without it, as it should."""
+    app.process.terminate()
+    app.process.wait(timeout=30)
+    for run in app.store.runs():
+        if run.process is not None and not run.is_over:
+            run.process.kill()
 
 
 def await_healthy(app: Served) -> None:
@@ -119,3 +133,16 @@ def await_warm(app: Served) -> None:
         used = now
         time.sleep(0.5)
     sys.exit("The app's workers do not get ready.")
+
+
+def complaints(app: Served) -> list[str]:
+    """What the server's log says of errors."""
+    return [line for line in (app.home / "server.log").read_text().splitlines() if "Traceback" in line or "Error" in line]
+
+
+async def eventually(condition: Callable[[], bool], what: str, every_s: float = 0.25) -> None:
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > give_up_at:
+            raise TimeoutError(f"It did not happen that {what}.")
+        await asyncio.sleep(every_s)

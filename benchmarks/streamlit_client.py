@@ -36,7 +36,7 @@ class Shown:
 
     def add(self, element: Any) -> None:
         kind = element.WhichOneof("type")
-        drawn = getattr(element, kind) if kind else None
+        drawn: Any = getattr(element, kind) if kind else None
         if kind == "exception":
             self.exceptions.append(f"{drawn.type} {drawn.message} {' '.join(drawn.stack_trace)}")
         elif kind == "alert":
@@ -88,7 +88,7 @@ class Session:
     token: str
     _reading: asyncio.Task[None]
 
-    async def run(self, fragment: str = "", *, wait_s: float = PATIENCE_S, **triggers: Any) -> Shown:
+    async def run(self, fragment: str = "", *, wait_s: float = PATIENCE_S) -> Shown:
         """Have the page, or a fragment of it, run, with widget values in `states`; what it drew. Raises TimeoutError."""
         return await asyncio.wait_for(self.ask(fragment), wait_s)
 

@@ -7,15 +7,18 @@ import numpy as np
 from pgcore.config import TrainConfig
 from pgcore.market.prices import PriceSeries
 from pgcore.policies import Policy
-from pgcore.rollout import Lanes, collect
+from pgcore.rollout import LONGEST_EPISODE, Lanes, collect
 from pgcore.tasks import make_environment
 
-LONGEST_EPISODE = 100_000
 FRESH = 1_000_003  # away from every training seed that a person is likely to choose
 
 
 def evaluate(config: TrainConfig, policy: Policy, prices: PriceSeries | None = None, episodes: int = 100) -> dict[str, Any]:
-    """The result of a policy, ready for JSON: on a task, returns of fresh episodes; on stocks, a backtest of each part."""
+    """The result of a policy, ready for JSON: on a task, returns of fresh episodes; on stocks, a backtest of each part.
+
+    "greedy" plays the most probable action, "sampled" draws from the policy as training did (for DQN: with its last ε).
+    Observations are normalised by the statistics of training, which stay as they are.
+    """
     if config.task == "stocks":
         from pgcore.market.backtest import evaluate_parts
 
@@ -30,7 +33,7 @@ def evaluate(config: TrainConfig, policy: Policy, prices: PriceSeries | None = N
 
 
 def play(config: TrainConfig, policy: Policy, episodes: int, greedy: bool) -> np.ndarray:
-    """Undiscounted returns [episodes] of whole episodes on seeds that training never used."""
+    """Undiscounted returns [episodes] of whole episodes on seeds that training never used, at most 10,000 steps each."""
     env = make_environment(config, None, episodes)
     seed = config.seed + FRESH
     rng = np.random.default_rng(seed)

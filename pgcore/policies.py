@@ -158,6 +158,7 @@ class Policy(nn.Module):
         """Weights [in, out] and biases of each layer as NumPy views on the parameters: they follow every update."""
         return [(weight.detach().numpy().T, bias.detach().numpy()) for weight, bias in self.network.layers]
 
+    @np.errstate(over="ignore", invalid="ignore")  # of a policy that has diverged; its gradient tells
     def preferences(self, obs: NDArray[np.floating]) -> NDArray[np.float32]:
         """Logits [B, A] of a softmax policy, means of a Gaussian one, or values of the actions, for observations [B, D]."""
         x = obs

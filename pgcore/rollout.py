@@ -96,12 +96,13 @@ def collect(
     With `whole_episodes`, play until the first episode of every environment has ended and mark the later steps invalid:
     cutting at a step budget instead would favour short episodes. `steps` is then only a cap, a time limit for the tasks
     that have none. The environment must reset in NEXT_STEP mode: the step after an ending ignores its action and returns
-    the first observation of the next episode.
+    the first observation of the next episode. Where every one is about to do so, a step more is played, so that a rollout
+    always holds a decision.
     """
     obs, action, reward, terminated, ended, valid = [lanes.obs], [], [], [], [], []
     unfinished = ~lanes.resetting
     resetting = lanes.resetting
-    for _ in range(steps):
+    for _ in range(steps + bool(resetting.all())):
         chosen = act(obs[-1])
         next_obs, paid, over, cut, _ = env.step(chosen)
         done = over | cut

@@ -186,19 +186,21 @@ def _moved(policy: Policy, old: Tensor, batch: Batch) -> float:
 
 
 def _fit(critic: Learnable[Critic] | None, batch: Batch, rate: float, steps: int = 1) -> float:
-    """Steps of the critic up −½ mean (target − V)², in its own unit; returns that loss before the last one, NaN without one."""
+    """Steps of the critic up −½ mean (target − V)², in its own unit, each on another part of the batch; the mean of these
+    losses, NaN without a critic."""
     if critic is None:
         return math.nan
-    network, loss = critic.network, math.nan
+    network, losses = critic.network, []
     target = batch.target / network.unit.clamp(min=1e-12)
-    for _ in range(steps):
-        trace = network.trace(batch.obs)
-        error = target - trace[-1].squeeze(-1)
-        network.pull_back(trace, error.unsqueeze(-1) / len(batch))
-        loss = 0.5 * error.square().mean().item()
-        critic.insist_finite(loss, rate)
+    for first in range(steps):
+        rows = slice(first, None, steps)
+        trace = network.trace(batch.obs[rows])
+        error = target[rows] - trace[-1].squeeze(-1)
+        network.pull_back(trace, error.unsqueeze(-1) / len(error))
+        losses.append(0.5 * error.square().mean().item())
+        critic.insist_finite(losses[-1], rate)
         critic.climb(rate)
-    return loss
+    return float(np.mean(losses))
 
 
 UPDATES: Mapping[str, Update] = {"ascent": ascent, "clipped": clipped, "natural": natural}

@@ -5,9 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgcore.estimators import ESTIMATORS, actor_critic, bootstrapped_return, gae, mean_baseline, reinforce, reward_to_go
+from pgcore.estimators import (
+    ESTIMATORS,
+    actor_critic,
+    bootstrapped_return,
+    gae,
+    mean_baseline,
+    reinforce,
+    reward_to_go,
+    value_baseline,
+)
 from pgcore.estimators import a2c as a2c_weight
-from pgcore.estimators import value_baseline
 from pgcore.rollout import Rollout
 
 OPTIONS = {"gae_lambda": 0.9}

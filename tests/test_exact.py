@@ -4,37 +4,42 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium import spaces
 
+from pgcore.config import TrainConfig
 from pgcore.estimators import ESTIMATORS
-from pgcore.optimisers import Learnable
-from pgcore.policies import Policy
-from pgcore.rollout import Lanes, collect
+from pgcore.trainer import Trainer
+from tests.playgrounds import TabularMDP, task
 
-UNBIASED = ["reinforce", "reward-to-go", "mean-baseline", "value-baseline"]
-
-
-class Corridor(gymnasium.Env):
-    """The short corridor of Sutton & Barto, example 13.1: left and right are swapped in the middle of three states.
-
-    Every step pays −1. Left in the first state stays. All states look alike: the observation is always 1.
-    """
-
-    observation_space = spaces.Box(0.0, 1.0, (1,), dtype=np.float32)
-    action_space = spaces.Discrete(2)
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.place = 0
-        return np.ones(1, dtype=np.float32), {}
-
-    def step(self, action):
-        step = 1 if action == 1 else -1
-        self.place = max(0, self.place + (-step if self.place == 1 else step))
-        return np.ones(1, dtype=np.float32), -1.0, self.place == 3, False, {}
+UNBIASED = [name for name, row in ESTIMATORS.items() if row.gathers == "episodes"]
 
 
-gymnasium.register("Corridor-v0", entry_point=Corridor)
+def frozen_trainer(name, playground, discount, num_envs):
+    """A trainer whose networks stay as they are, so that all its gradients are samples of one."""
+    config = TrainConfig(
+        task=task(playground),
+        estimator=name,
+        policy="linear",
+        discount=discount,
+        discount_weighting=True,
+        normalise_advantages=False,
+        normalise_observations=False,
+        num_envs=num_envs,
+    )
+    trainer = Trainer(config)
+    for part in trainer.loop.learner.parts:
+        part.optimise = lambda *_: None
+    return trainer
+
+
+def assert_gradient(trainer, rounds, exact):
+    """The mean over many updates of the gradient lies within 4 standard errors of the exact one, in every component."""
+    samples = []
+    for _ in range(rounds):
+        trainer.step()
+        samples.append(trainer.loop.learner.policy.gradient.double().numpy().copy())
+    mean, error = np.mean(samples, axis=0), np.std(samples, axis=0, ddof=1) / np.sqrt(rounds)
+    assert (np.abs(mean - exact) <= 4 * error + 1e-6).all(), (mean, error, exact)
+    assert (error < 0.3 * np.abs(exact).max()).all(), "too noisy to tell"
 
 
 def corridor_value(p):
@@ -44,15 +49,6 @@ def corridor_value(p):
 def corridor_gradient(p):
     """∂J/∂θ_right of π = softmax(θ_left, θ_right); that of θ_left is its negative."""
     return (2 * p**2 - 8 * p + 4) / (p * (1 - p))
-
-
-def corridor_policy(p):
-    policy = Policy(1, 2)
-    with torch.no_grad():
-        for parameter in policy.parameters():
-            parameter.zero_()
-        policy.network.linear[0].bias.copy_(torch.tensor([0.0, np.log(p / (1 - p))]))
-    return policy
 
 
 def test_the_corridors_numbers_agree_with_each_other():
@@ -67,63 +63,29 @@ def test_the_corridors_numbers_agree_with_each_other():
     assert (p, corridor_value(p), corridor_gradient(p)) == pytest.approx((0.050211, -81.769, 75.558), rel=1e-5)
 
 
-def sample_gradient(env, policy, name, rounds, critic, discount=1.0):
-    """Mean and standard error, over batches of whole episodes, of the gradient that an estimator gives."""
-    learnable, rng, samples = Learnable(policy), np.random.default_rng(0), []
-    obs = env.reset(seed=0)[0]
-    for _ in range(rounds):
-        rollout, _, _ = collect(env, lambda o: policy.act(o, rng), Lanes.start(obs), 100_000, whole_episodes=True)
-        rollout = rollout.with_values(critic(rollout.obs), critic(rollout.next_obs))
-        row = ESTIMATORS[name]
-        weight = row.weight(rollout, discount) * (1.0 if row.from_start else discount**rollout.time)
-        valid = rollout.valid
-        trace = policy.network.trace(torch.from_numpy(rollout.obs[valid]).float())
-        scale = torch.from_numpy(weight[valid]).float() / env.num_envs
-        policy.policy_gradient(trace, policy.distribution(trace[-1]), torch.from_numpy(rollout.action[valid]), scale)
-        samples.append(learnable.gradient.clone().double().numpy())
-        obs = env.reset()[0]
-    samples = np.array(samples)
-    return samples.mean(axis=0), samples.std(axis=0, ddof=1) / np.sqrt(rounds)
+def test_the_corridor_played_many_at_once_is_that_played_one_at_a_time():
+    together = gymnasium.make_vec(task("Corridor"), num_envs=5, vectorization_mode="vector_entry_point")
+    alone = gymnasium.make_vec(task("OneCorridor"), num_envs=5, vectorization_mode="sync")
+    together.reset(seed=0), alone.reset(seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        actions = rng.integers(2, size=5)
+        for one, other in zip(together.step(actions)[:4], alone.step(actions)[:4], strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
-def assert_within_4_standard_errors(mean, error, exact):
-    assert (np.abs(mean - exact) <= 4 * error + 1e-6).all(), (mean, error, exact)
-
-
-@pytest.mark.parametrize("name", [name for name in UNBIASED if name in ESTIMATORS])
+@pytest.mark.parametrize("name", UNBIASED)
 @pytest.mark.parametrize("p", [0.5, 0.7])
 def test_the_corridors_gradient_is_met_by_every_unbiased_estimator(name, p):
-    env = gymnasium.make_vec("Corridor-v0", num_envs=20)
-    mean, error = sample_gradient(env, corridor_policy(p), name, 80, critic=lambda obs: obs[..., 0] * -7.5)
+    trainer = frozen_trainer(name, "Corridor", 1.0, 400)
+    weight, bias = trainer.policy.network.layers[0]
+    with torch.no_grad():
+        weight.zero_()
+        bias.copy_(torch.tensor([0.0, np.log(p / (1 - p))]))
     exact = corridor_gradient(p)
-    assert_within_4_standard_errors(mean, error, np.array([-exact, exact, -exact, exact]))
+    assert_gradient(trainer, 20, np.array([-exact, exact, -exact, exact]))
 
 
-class TabularMDP(gymnasium.Env):
-    """A random Markov decision process with one-hot observations; every step may end with a known probability."""
-
-    STATES, ACTIONS = 4, 3
-    observation_space = spaces.Box(0.0, 1.0, (4,), dtype=np.float32)
-    action_space = spaces.Discrete(3)
-    rng = np.random.default_rng(7)
-    reward = rng.normal(size=(4, 3))
-    transition = rng.dirichlet(np.ones(4), size=(4, 3)) * 0.8
-    start = rng.dirichlet(np.ones(4))
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.state = self.np_random.choice(4, p=self.start)
-        return np.eye(4, dtype=np.float32)[self.state], {}
-
-    def step(self, action):
-        paid, chances = self.reward[self.state, action], self.transition[self.state, action]
-        following = self.np_random.choice(5, p=[*chances, 1 - chances.sum()])
-        ended = following == 4
-        self.state = self.state if ended else following
-        return np.eye(4, dtype=np.float32)[self.state], paid, ended, False, {}
-
-
-gymnasium.register("TabularMDP-v0", entry_point=TabularMDP)
 DISCOUNT = 0.9
 
 
@@ -164,16 +126,15 @@ def test_the_exact_gradient_is_that_of_autograd_through_the_solve():
     np.testing.assert_allclose(gradient.numpy(), exact_tabular_gradient(PREFERENCE)[1], rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", [name for name in UNBIASED if name in ESTIMATORS])
+@pytest.mark.parametrize("name", UNBIASED)
 def test_the_tabular_gradient_is_met_by_every_unbiased_estimator(name):
-    policy = Policy(4, 3)
+    trainer = frozen_trainer(name, "TabularMDP", DISCOUNT, 400)
+    weight, bias = trainer.policy.network.layers[0]
     with torch.no_grad():
-        policy.network.linear[0].weight.copy_(torch.tensor(PREFERENCE.T))
-        policy.network.linear[0].bias.zero_()
-    value, exact = exact_tabular_gradient(PREFERENCE)
-    env = gymnasium.make_vec("TabularMDP-v0", num_envs=40)
-    mean, error = sample_gradient(env, policy, name, 50, lambda obs: obs @ (value + 0.3), DISCOUNT)
-    assert_within_4_standard_errors(mean, error, np.concatenate([exact.T.ravel(), exact.sum(axis=0)]))
+        weight.copy_(torch.tensor(PREFERENCE.T))
+        bias.zero_()
+    exact = exact_tabular_gradient(PREFERENCE)[1]
+    assert_gradient(trainer, 30, np.concatenate([exact.T.ravel(), exact.sum(axis=0)]))
 
 
 def test_the_variance_optimal_baseline_of_a_two_armed_bandit_leaves_no_variance():

@@ -1,12 +1,14 @@
 """Policies: the written-out gradient against autograd, acting against the distribution, storing and loading."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
 
 from pgcore.errors import BadInput
 from pgcore.optimisers import Learnable
-from pgcore.policies import Network, Policy, load_policy
+from pgcore.policies import Critic, Network, Policy, load_policy, policy_from_bytes
 
 KINDS = [
     ("categorical", (), "relu"),
@@ -64,6 +66,76 @@ def test_a_network_pulls_back_like_autograd(activation):
     network.pull_back(network.trace(x), upstream)
     expected = torch.autograd.grad((network(x) * upstream).sum(), list(network.parameters()))
     torch.testing.assert_close(learnable.gradient, torch.cat([g.flatten() for g in expected]))
+
+
+def output_of(network, flat, x):
+    """The network's output as a function of all its parameters in one vector, for autograd."""
+    sizes = [p.numel() for p in network.parameters()]
+    values = [part.view_as(p) for p, part in zip(network.parameters(), flat.split(sizes), strict=True)]
+    for i in range(0, len(values) - 2, 2):
+        x = network.activate(torch.nn.functional.linear(x, values[i], values[i + 1]))
+    return torch.nn.functional.linear(x, values[-2], values[-1])
+
+
+def flat(module):
+    return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_a_network_pushes_forward_like_autograd(activation):
+    torch.manual_seed(0)
+    network = Network(3, (7, 6), 2, activation, last_gain=1.0).double()
+    x, vector = torch.randn(20, 3).double(), torch.randn(len(flat(network))).double()
+    _, expected = torch.func.jvp(lambda theta: output_of(network, theta, x), (flat(network),), (vector,))
+    parts = vector.split([p.numel() for p in network.parameters()])
+    direction = {p: part.view_as(p) for p, part in zip(network.parameters(), parts, strict=True)}
+    torch.testing.assert_close(network.push_forward(network.trace(x), direction), expected)
+
+
+def fisher_times(policy, obs, vector):
+    learnable = Learnable(policy)
+    trace = policy.network.trace(obs)
+    policy.fisher_product(trace, policy.distribution(trace[-1]), vector)
+    return learnable.gradient.clone()
+
+
+def test_the_fisher_matrix_of_a_2_4_2_network_is_the_mean_of_jacobian_covariance_jacobian():
+    policy = make_policy(hidden=(4,), activation="tanh", observations=2, actions=2).double()
+    obs = torch.randn(30, 2, dtype=torch.float64)
+    jacobian = torch.autograd.functional.jacobian(lambda theta: output_of(policy.network, theta, obs), flat(policy))
+    pi = policy.network(obs).softmax(-1)
+    covariance = torch.diag_embed(pi) - pi.unsqueeze(2) * pi.unsqueeze(1)
+    fisher = torch.einsum("bip,bij,bjq->pq", jacobian, covariance, jacobian).detach() / len(obs)
+    vector = torch.randn(len(fisher), dtype=torch.float64)
+    torch.testing.assert_close(fisher_times(policy, obs, vector), fisher @ vector)
+
+
+@pytest.mark.parametrize(("kind", "hidden", "activation"), [k for k in KINDS if k[2] == "tanh" or not k[1]])
+def test_the_fisher_matrix_is_the_curvature_of_the_divergence_from_the_policy_as_it_was(kind, hidden, activation):
+    """A divergence of the moving policy from itself, not held fixed, would have no curvature at all."""
+    policy = make_policy(kind, hidden, activation).double()
+    obs = torch.randn(30, 3, dtype=torch.float64)
+    old = policy.distribution(policy.network(obs)).detach()
+
+    def divergence(theta):
+        deviations = 0 if policy.log_std is None else len(policy.log_std)  # the first parameters of a Gaussian
+        out = output_of(policy.network, theta[deviations:], obs)
+        if policy.log_std is None:
+            return policy.kl(old, torch.log_softmax(out, -1)).mean()
+        return policy.kl(old, torch.cat([out, theta[:deviations].expand_as(out)], -1)).mean()
+
+    curvature = torch.autograd.functional.hessian(divergence, flat(policy))
+    vector = torch.randn(len(curvature), dtype=torch.float64)
+    torch.testing.assert_close(fisher_times(policy, obs, vector), curvature @ vector)
+
+
+def test_critics_and_probabilities_keep_one_number_a_row():
+    """(N, 1) − (N,) would broadcast to (N, N) without a word."""
+    policy, critic = make_policy(), Critic(3, (8,), "relu")
+    obs, action, weight = make_batch(policy)
+    distribution = policy.distribution(policy.network(obs))
+    assert critic.value(obs).shape == policy.log_prob(distribution, action).shape == policy.entropy(distribution).shape == (50,)
+    assert policy.kl(distribution, distribution).shape == weight.shape
 
 
 @pytest.mark.parametrize(("kind", "hidden", "activation"), KINDS)
@@ -125,18 +197,42 @@ def test_the_linear_policy_is_the_articles_softmax_of_theta_f():
     np.testing.assert_allclose(policy.probabilities(obs)[0], np.exp(preference) / np.exp(preference).sum(), rtol=1e-5)
 
 
+def test_a_policy_of_values_takes_the_best_action_but_for_a_chance_of_any():
+    policy = make_policy("values")
+    obs = np.tile(np.array([[0.3, -1.0, 0.5]], dtype=np.float32), (50_000, 1))
+    best = policy.preferences(obs[:1]).argmax()
+    assert (policy.act(obs, np.random.default_rng(0)) == best).all()
+    policy.exploration.fill_(0.2)
+    assert (policy.act(obs, None, greedy=True) == best).all()
+    share = np.bincount(policy.act(obs, np.random.default_rng(0)), minlength=4) / len(obs)
+    np.testing.assert_allclose(share, policy.probabilities(obs[:1])[0], atol=4 * np.sqrt(0.25 / len(obs)))
+    assert policy.probabilities(obs[:1])[0, best] == pytest.approx(0.8 + 0.2 / 4)
+    assert policy_from_bytes(policy.to_bytes()).exploration == pytest.approx(0.2)
+
+
 @pytest.mark.parametrize(("kind", "hidden", "activation"), KINDS)
 def test_a_policy_comes_back_from_its_file(tmp_path, kind, hidden, activation):
     policy = make_policy(kind, hidden, activation)
     policy.network.normalise_by(np.array([0.1, -0.2, 0.3]), np.array([2.0, 0.5, 1.0]))
     (tmp_path / "policy.safetensors").write_bytes(policy.to_bytes())
-    again = load_policy(tmp_path / "policy.safetensors")
     obs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    np.testing.assert_array_equal(again.preferences(obs), policy.preferences(obs))
+    for again in (load_policy(tmp_path / "policy.safetensors"), load_policy(tmp_path), policy_from_bytes(policy.to_bytes())):
+        np.testing.assert_array_equal(again.preferences(obs), policy.preferences(obs))
 
 
 def test_a_file_that_holds_no_policy_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(b"PK\x03\x04 not a policy")
-    for path in (tmp_path / "x.safetensors", tmp_path / "missing"):
+    for path in (tmp_path / "x.safetensors", tmp_path / "missing", tmp_path):
         with pytest.raises(BadInput, match=r"policy\.safetensors of an exported run"):
             load_policy(path)
+
+
+def test_a_pickle_is_not_opened():
+    """Reading one would run whatever it says."""
+
+    class Trap:
+        def __reduce__(self):
+            return pytest.fail, ("the pickle was opened",)
+
+    with pytest.raises(BadInput):
+        policy_from_bytes(pickle.dumps(Trap()))

@@ -3,36 +3,9 @@
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode, VectorEnv
 
-from pgcore.rollout import Lanes, collect
-
-
-class Countdown(VectorEnv):
-    """Lane i ends after lengths[i] steps (terminated, or truncated where told) and pays 1, 2, 3, …; it ignores actions."""
-
-    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
-
-    def __init__(self, lengths, truncates=False):
-        self.num_envs = len(lengths)
-        self.lengths = np.array(lengths)
-        self.truncates = truncates
-
-    def reset(self, *, seed=None, options=None):
-        self.time = np.zeros(self.num_envs, dtype=int)
-        self.done = np.zeros(self.num_envs, dtype=bool)
-        return self._see(), {}
-
-    def _see(self):
-        return self.time[:, None].astype(np.float32)
-
-    def step(self, actions):
-        self.time = np.where(self.done, 0, self.time + 1)
-        reward = np.where(self.done, 0.0, self.time)
-        self.done = ~self.done & (self.time == self.lengths)
-        never = np.zeros(self.num_envs, dtype=bool)
-        over, cut = (never, self.done) if self.truncates else (self.done, never)
-        return self._see(), reward, over, cut, {}
+from pgcore.rollout import LONGEST_EPISODE, Lanes, collect
+from tests.playgrounds import Countdown, Endless
 
 
 def idle(obs):
@@ -108,3 +81,26 @@ def test_first_observations_of_successive_episodes_differ():
     starts = rollout.obs[(rollout.time == 0) & rollout.valid]
     assert len(starts) >= 3
     assert len(np.unique(starts, axis=0)) == len(starts)
+
+
+def test_a_task_that_never_ends_is_cut_where_whole_episodes_are_wanted():
+    rollout, _, returns = gather(Endless(3), 40, whole=True)
+    assert returns.tolist() == [40.0, 40.0, 40.0]
+    assert rollout.ended[-1].all()
+    assert not rollout.terminated.any(), "cut by us, not over: the critic bridges it"
+    assert LONGEST_EPISODE > 1000
+
+
+def test_a_cut_does_not_touch_episodes_that_ended_before_it():
+    rollout, _, returns = gather(Countdown([2, 50]), 5, whole=True)
+    assert returns.tolist() == [3.0, 15.0]
+    assert rollout.ended.sum() == 2
+
+
+def test_a_rollout_holds_a_decision_even_where_all_episodes_have_just_ended():
+    env = Countdown([2, 2])
+    _, lanes, _ = gather(env, 2)
+    assert lanes.resetting.all()
+    rollout, _, _ = collect(env, idle, lanes, 1)
+    assert rollout.valid.tolist() == [[False, False], [True, True]]
+    assert rollout.time[1].tolist() == [0, 0]

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FloatArray = NDArray[np.float64]
 
@@ -86,11 +89,15 @@ class Backtest:
             for k in np.flatnonzero(opened)
         )
 
-    def frame(self) -> pd.DataFrame:
+    def frame(self) -> "pd.DataFrame":
         """date, close, equity, position (held from that row on): the curve as a download holds it."""
+        import pandas as pd
+
         held = np.append(self.position, self.position[-1])
         return pd.DataFrame({"date": self.dates, "close": self.close, "equity": self.equity, "position": held})
 
-    def trade_frame(self) -> pd.DataFrame:
+    def trade_frame(self) -> "pd.DataFrame":
         """The trades, one a row, with the fields of Trade as columns."""
+        import pandas as pd
+
         return pd.DataFrame([vars(trade) for trade in self.trades], columns=list(Trade.__annotations__))

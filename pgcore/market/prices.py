@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from pgcore.errors import BadInput
+
+if TYPE_CHECKING:
+    import pandas as pd  # a fifth of a worker's memory, and nothing that trains needs it
 
 FloatArray = NDArray[np.float64]
 SECONDS_PER_YEAR = 365.25 * 24 * 3600
@@ -103,8 +106,10 @@ class PriceSeries:
         span = (self.dates[-1] - self.dates[0]) / np.timedelta64(1, "s")
         return float((len(self) - 1) * SECONDS_PER_YEAR / span)
 
-    def frame(self) -> pd.DataFrame:
+    def frame(self) -> "pd.DataFrame":
         """Columns open, high, low, close, volume; index date."""
+        import pandas as pd
+
         columns = {name: getattr(self, name) for name in ("open", "high", "low", "close", "volume")}
         return pd.DataFrame(columns, index=pd.DatetimeIndex(self.dates, name="date"))
 
@@ -137,6 +142,7 @@ SAMPLE_SOURCE = "daily index prices 1999–2018, from the data files of the Pyth
 def load_sample(key: str) -> PriceSeries:
     """A built-in history by its key in SAMPLES; adjusted closes (equal to the closes of an index)."""
     path = Path(__file__).parent / "samples" / f"{key}.csv"
-    table = pd.read_csv(path, parse_dates=["Date"], date_format="%m/%d/%Y")
-    columns = (table[name].to_numpy() for name in ("Date", "Open", "High", "Low", "Close", "Volume"))
-    return PriceSeries(*columns, name=SAMPLES[key])
+    day = np.loadtxt(path, dtype=str, delimiter=",", skiprows=1, usecols=0)  # month/day/year
+    dates = [f"{year}-{month:0>2}-{number:0>2}" for month, number, year in (text.split("/") for text in day.tolist())]
+    columns = np.loadtxt(path, delimiter=",", skiprows=1, usecols=(1, 2, 3, 4, 6), unpack=True)
+    return PriceSeries(np.array(dates, dtype="datetime64[us]"), *columns, name=SAMPLES[key])

@@ -17,11 +17,13 @@ from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
 from pgcore.evaluate import evaluate
 from pgcore.market.prices import PriceSeries
+from pgcore.policies import policy_from_bytes
 from pgcore.record import UpdateRecord
 from pgcore.runs.attempt import Attempt, Trainable
 from pgcore.runs.data import Snapshot, Superseded
 from pgcore.runs.database import StoreError
 from pgcore.runs.journal import Journal
+from pgcore.runs.judgement import validated
 from pgcore.runs.run import Run, Status
 from pgcore.runs.store import RunStore, resolve_prices
 from pgcore.trainer import Trainer
@@ -65,7 +67,7 @@ def train_run(
             status = attempt.train()
             solved = bool(attempt.trainer.solved)
             if status != "paused" and journal.update > 0 and not is_ended():
-                _evaluate(journal, lambda: judge(run.config, attempt.trainer.policy, prices))
+                _evaluate(journal, lambda: _result(run, attempt, judge, prices))
         except (Superseded, StoreError):
             raise
         except BadInput as problem:
@@ -76,6 +78,23 @@ def train_run(
             error = traceback.format_exc()[-MAX_ERROR:]
         journal.conclude(status, error=error, solved=solved)
     return journal.insist(lambda: mine.run(run.id))
+
+
+def _result(run: Run, attempt: Attempt, judge: Judge, prices: PriceSeries | None) -> dict[str, Any]:
+    """The evaluation of the last policy; on prices with a validation part, of the checkpoint that did best there.
+
+    That one is then the policy of the run, whatever came after it.
+    """
+    journal = attempt.journal
+    scores = validated(journal.store, run) if run.prices else []
+    if not scores:
+        return judge(run.config, attempt.trainer.policy, prices)
+    update, env_steps, growth = max(scores, key=lambda score: score[2])
+    state = journal.store.policy_bytes(run.id, update)
+    assert state is not None
+    journal.policies.append(Snapshot(journal.update, attempt.env_steps, state))
+    checkpoint = {"update": update, "env_steps": env_steps, "validation_growth": growth}
+    return judge(run.config, policy_from_bytes(state), prices) | {"checkpoint": checkpoint}
 
 
 def _evaluate(journal: Journal, judge: Callable[[], dict[str, Any]]) -> None:
@@ -157,7 +176,7 @@ def _let_go() -> None:
 
 def _give_way() -> None:
     """Training takes what the pages leave, so that they answer at once while every core trains; alone it is as fast."""
-    if psutil.WINDOWS:
+    if sys.platform == "win32":
         psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
     else:
         psutil.Process().nice(NICENESS)

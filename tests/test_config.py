@@ -1,0 +1,218 @@
+"""TrainConfig: what is accepted, what is refused in a sentence, and what two configs have in common."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from pgcore.config import SETTINGS, TrainConfig, estimators_for, recommended, relevant, spell
+from pgcore.errors import BadInput
+from pgcore.estimators import ESTIMATORS
+from pgcore.market.features import FEATURES
+from pgcore.market.rewards import REWARDS
+from pgcore.tasks import TASKS
+
+PAIRS = [(task, name) for task in TASKS for name in estimators_for(task)]
+
+
+@pytest.mark.parametrize(("task", "estimator"), PAIRS)
+def test_every_task_and_estimator_that_go_together_have_defaults_that_hold(task, estimator):
+    config = TrainConfig(task=task, estimator=estimator)
+    assert {name: getattr(config, name) for name in SETTINGS} == recommended(task, estimator) | {
+        "task": task,
+        "estimator": estimator,
+    }
+    assert {"task", "estimator"} >= set(config.chosen())
+
+
+@pytest.mark.parametrize(("task", "estimator"), PAIRS)
+def test_what_rows_name_are_settings(task, estimator):
+    row, kind = TASKS[task], ESTIMATORS[estimator]
+    named = {*row.settings, *row.defaults, *kind.settings, *kind.defaults, *kind.least}
+    assert named | set(row.estimator_defaults.get(estimator, {})) <= set(SETTINGS)
+    assert set(row.estimator_defaults) <= set(ESTIMATORS)
+
+
+def test_the_more_special_default_wins():
+    """The task's for the estimator, then the estimator's, then the task's, then the field's."""
+    assert recommended("CartPole-v1", "ppo")["discount"] == 0.99
+    assert recommended("CartPole-v1", "gae")["discount"] == 0.98
+    assert recommended("stocks", "ppo")["policy"] == "linear"
+    assert recommended("MountainCar-v0", "reinforce")["num_envs"] == 16
+    assert recommended("MountainCar-v0", "reinforce")["policy"] == SETTINGS["policy"].default
+
+
+# ---- spelling and reading
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_says_what_it_is_and_its_default_holds(name):
+    setting = SETTINGS[name]
+    assert setting.label
+    assert len(setting.help) > 15
+    assert setting.help.endswith(".")
+    assert setting.check(setting.default) == setting.default
+    if setting.kind in (int, float, tuple):
+        assert setting.low < setting.high
+    elif setting.kind is str:
+        assert setting.choices or name == "prices"
+
+
+@pytest.mark.parametrize(("task", "estimator"), PAIRS)
+def test_what_is_spelled_is_read_back(task, estimator):
+    config = TrainConfig(task=task, estimator=estimator)
+    assert TrainConfig.from_strings({name: spell(getattr(config, name)) for name in SETTINGS}) == config
+    assert TrainConfig.from_json(config.to_json()) == config
+
+
+def test_a_config_is_the_same_after_its_command_line():
+    config = TrainConfig(
+        estimator="trpo", max_kl=0.05, hidden_sizes=(32, 16), stop_when_solved=False, target_return=200.0, seed=3
+    )
+    words = config.command().removeprefix("python -m pgcore train ").split()
+    given = {flag.removeprefix("--").replace("-", "_"): value for flag, value in zip(words[::2], words[1::2], strict=True)}
+    assert TrainConfig.from_strings(given) == config
+    assert set(config.chosen()) == {"estimator", "max_kl", "hidden_sizes", "stop_when_solved", "target_return", "seed"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("max_steps", "1e6", 1_000_000),
+        ("max_steps", "250_000", 250_000),
+        ("learning_rate", "3e-3", 0.003),
+        ("learning_rate", "1", 1.0),
+        ("hidden_sizes", "64x32", (64, 32)),
+        ("hidden_sizes", "64, 32", (64, 32)),
+        ("stop_when_solved", "Off", False),
+        ("allow_short", "1", True),
+        ("target_return", "none", None),
+        ("target_return", "-100", -100.0),
+        ("task", " Acrobot-v1 ", "Acrobot-v1"),
+    ],
+)
+def test_spellings_that_are_understood(name, text, value):
+    read = SETTINGS[name].check(SETTINGS[name].parse(text))
+    assert read == value
+    assert type(read) is type(value)
+
+
+def test_numbers_of_numpy_are_taken_for_pythons():
+    config = TrainConfig(
+        learning_rate=np.float32(0.5),
+        seed=np.int64(3),
+        stop_when_solved=np.bool_(False),
+        hidden_sizes=np.array([32, 16]),
+        discount=1,
+    )
+    values = (config.learning_rate, config.seed, config.stop_when_solved, config.hidden_sizes, config.discount)
+    assert values == (0.5, 3, False, (32, 16), 1.0)
+    assert [type(value) for value in values] == [float, int, bool, tuple, float]
+    assert json.loads(config.to_json())["hidden_sizes"] == [32, 16]
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "part"),
+    [
+        ("learning_rate", "fast", "a number between 1e-05 and 1"),
+        ("learning_rate", "2", "a number between"),
+        ("learning_rate", "nan", "a number between"),
+        ("learning_rate", "inf", "a number between"),
+        ("seed", "1.5", "a whole number between 0 and"),
+        ("seed", "-1", "a whole number between 0 and"),
+        ("max_steps", "1e999", "a whole number"),
+        ("hidden_sizes", "64,wide", "one to four layer sizes"),
+        ("hidden_sizes", "0", "one to four layer sizes"),
+        ("hidden_sizes", "", "one to four layer sizes"),
+        ("hidden_sizes", "1,2,3,4,5", "one to four layer sizes"),
+        ("stop_when_solved", "perhaps", "on or off"),
+        ("estimator", "pppo", r"did you mean ppo\?.*give one of reinforce, reward-to-go"),
+        ("reward", "money", "one of " + ", ".join(REWARDS)),
+        ("features", "none", "one of " + ", ".join(FEATURES)),
+        ("fill", "tomorrow", "one of close, next-open"),
+        ("task", "NoSuchTask-v0", "There is no task 'NoSuchTask-v0'.*give one of CartPole-v1, Acrobot-v1"),
+        ("task", "no_such_module:Task-v0", "There is no task.*No module named 'no_such_module'"),
+        ("task", "not an id", "There is no task"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line_that_says_what_can(name, text, part):
+    with pytest.raises(BadInput, match=part) as refusal:
+        TrainConfig.from_strings({name: text})
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"seed": True}, {"seed": "3"}, {"learning_rate": None}, {"hidden_sizes": 64}, {"estimator": 3}, {"discount": "0.9"}],
+)
+def test_a_value_of_the_wrong_type_is_refused(value):
+    with pytest.raises(BadInput, match="cannot be"):
+        TrainConfig(**value)
+
+
+def test_a_setting_that_does_not_exist_is_refused_with_a_hint():
+    with pytest.raises(BadInput, match=r"no setting 'learning_rat' \(did you mean learning_rate\?\)"):
+        TrainConfig.from_strings({"learning_rat": "0.1"})
+
+
+@pytest.mark.parametrize("estimator", [name for name, row in ESTIMATORS.items() if row.discrete_only])
+def test_estimators_for_discrete_actions_are_refused_and_not_offered_on_continuous_ones(estimator):
+    with pytest.raises(BadInput, match=rf"{estimator} needs discrete actions.*choose one of reinforce, .*ppo"):
+        TrainConfig(task="Pendulum-v1", estimator=estimator)
+    assert estimator not in estimators_for("Pendulum-v1")
+    assert estimator in estimators_for("CartPole-v1")
+    (offered,) = (setting.choices for setting in relevant("Pendulum-v1", "ppo") if setting.name == "estimator")
+    assert offered == estimators_for("Pendulum-v1")
+
+
+def test_a_mean_over_the_other_episodes_needs_another_episode():
+    with pytest.raises(BadInput, match="between 2 and"):
+        TrainConfig(estimator="mean-baseline", num_envs=1)
+    assert TrainConfig(estimator="reinforce", num_envs=1).num_envs == 1
+    (offered,) = (setting for setting in relevant("CartPole-v1", "mean-baseline") if setting.name == "num_envs")
+    assert offered.low == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "part"),
+    [
+        ({"estimator": "dqn", "replay_size": 500, "replay_start": 1000}, "make the memory larger"),
+        ({"task": "stocks", "train_share": 0.8, "validation_share": 0.2}, "less than 5 % for the test"),
+    ],
+)
+def test_settings_that_cannot_work_together_are_refused(settings, part):
+    with pytest.raises(BadInput, match=part):
+        TrainConfig(**settings)
+
+
+def test_a_setting_without_meaning_here_is_carried_along():
+    """A page keeps the values of knobs it does not show: they must not get in the way."""
+    assert TrainConfig(estimator="ppo", replay_size=500, replay_start=1000).replay_size == 500
+    assert TrainConfig(estimator="article", num_envs=4096).num_envs == 4096
+
+
+# ---- what follows from a config
+
+
+def test_a_config_cannot_be_changed_only_replaced():
+    config = TrainConfig()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.seed = 4  # type: ignore[misc]
+    assert config.replace(seed=4).seed == 4
+    assert config.replace(seed=4).replace(seed=config.seed) == config
+
+
+def test_the_learning_rate_falls_on_a_straight_line_to_zero_where_told():
+    config = TrainConfig(learning_rate=0.1, learning_rate_schedule="linear", max_steps=1000)
+    assert [config.learning_rate_at(steps) for steps in (0, 500, 1000, 1010)] == pytest.approx([0.1, 0.05, 0, 0])
+    assert config.replace(learning_rate_schedule="constant").learning_rate_at(900) == 0.1
+
+
+def test_the_threshold_is_the_tasks_unless_given():
+    assert TrainConfig().solved_at == 475
+    assert TrainConfig(target_return=100.0).solved_at == 100
+    assert TrainConfig(task="Pendulum-v1").solved_at is None
