@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.fuzz import BAIT, files, links
-from benchmarks.processes import ROOT, Served, complaints, served
+from benchmarks.processes import ROOT, Served, await_healthy, complaints, ended, serve
 from benchmarks.streamlit_client import Session
 
 SEED = 7
@@ -33,7 +33,8 @@ def fuzzing(requests: int) -> dict[str, Any]:
             "TMPDIR": str(scratch),
             "HOME": str(person),
         }
-        with served(home, **environment) as app:
+        with ended(serve(home, environment)) as app:
+            await_healthy(app)
             found = asyncio.run(_send_all(app, requests))
             found["noted"] = audit.read_text().count("\n")
             found["alive"] = app.process.poll() is None

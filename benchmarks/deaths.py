@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.processes import Served, await_healthy, complaints, eventually, serve, served
+from benchmarks.processes import Served, await_healthy, complaints, ended, eventually, serve
 from benchmarks.streamlit_client import Session
 from pgcore.config import TrainConfig
 from pgcore.record import UpdateRecord
@@ -129,7 +129,8 @@ def restarting(steps: int) -> dict[str, Any]:
         before = store.run(ids[0]).updates
         time.sleep(2.0)
         alone = store.run(ids[0]).updates - before
-        with served(Path(home)) as second:
+        with ended(serve(Path(home))) as second:
+            await_healthy(second)
             healthy = time.perf_counter() - second.started_at
             shown = asyncio.run(_see(second, ids[0]))
             asyncio.run(eventually(lambda: all(store.run(i).status in ENDED for i in ids), "all runs end"))

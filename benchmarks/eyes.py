@@ -33,7 +33,9 @@ def watching(sessions: int, runs: int, seconds: float) -> dict[str, Any]:
 async def _watch_all(app: Served, ids: list[str], count: int, seconds: float) -> dict[str, Any]:
     await eventually(lambda: any(run.updates for run in app.store.runs()), "a run trains")
     sessions = [await Session.open(app.address, query=f"run={ids[i % len(ids)]}") for i in range(count)]
-    server, latencies, memory = psutil.Process(app.process.pid), [], []
+    server = psutil.Process(app.process.pid)
+    latencies: list[float] = []
+    memory: list[float] = []
     before = sum(server.cpu_times()[:2])
     watchers = asyncio.gather(*(watch(session, seconds, latencies) for session in sessions))
     while not watchers.done():

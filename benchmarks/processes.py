@@ -10,7 +10,7 @@ import tempfile
 import time
 import urllib.request
 import venv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ class Served:
         return RunStore(f"sqlite:///{self.home / 'runs.sqlite'}")
 
 
-def serve(home: Path, **environment: str) -> Served:
+def serve(home: Path, environment: Mapping[str, str] = {}) -> Served:  # noqa: B006 - it is only read
     """Start the app's server on this data directory; it need not answer yet."""
     inherited = {name: value for name, value in os.environ.items() if name != "PGLAB_DATABASE_URL"}
     port = free_port()
@@ -77,31 +77,31 @@ def serve(home: Path, **environment: str) -> Served:
     with open(home / "server.log", "ab") as log:
         started_at = time.perf_counter()
         process = subprocess.Popen(
-            command, cwd=ROOT, env=inherited | {"PGLAB_HOME": str(home)} | environment, stdout=log, stderr=log
+            command, cwd=ROOT, env={**inherited, "PGLAB_HOME": str(home), **environment}, stdout=log, stderr=log
         )
     return Served(f"http://127.0.0.1:{port}", home, process, started_at)
 
 
 @contextmanager
-def served(home: Path | None = None, *, wait: bool = True, **environment: str) -> Iterator[Served]:
+def served(*, wait: bool = True) -> Iterator[Served]:
     """Serve the app as long as the block lasts; without `wait`, from the moment its process was started."""
-    with tempfile.TemporaryDirectory() as directory:
-        app = serve(home or Path(directory), **environment)
-        try:
-            if wait:
-                await_healthy(app)
-            yield app
-        finally:
-            end(app)
+    with tempfile.TemporaryDirectory() as directory, ended(serve(Path(directory))) as app:
+        if wait:
+            await_healthy(app)
+        yield app
 
 
-def end(app: Served) -> None:
-    """Stop the server, and what trains: that goes on without it, as it should."""
-    app.process.terminate()
-    app.process.wait(timeout=30)
-    for run in app.store.runs():
-        if run.process is not None and not run.is_over:
-            run.process.kill()
+@contextmanager
+def ended(app: Served) -> Iterator[Served]:
+    """End the server with the block, and what trains: that goes on without it, as it should."""
+    try:
+        yield app
+    finally:
+        app.process.terminate()
+        app.process.wait(timeout=30)
+        for run in app.store.runs():
+            if run.process is not None and not run.is_over:
+                run.process.kill()
 
 
 def await_healthy(app: Served) -> None:

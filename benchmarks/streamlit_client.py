@@ -17,6 +17,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Origin, Subprotocol
 
 PATIENCE_S = 60.0
 MOST_BYTES = 256 * 2**20
@@ -69,12 +70,12 @@ class Session:
         session = cls(address, page, query)
         session.http = httpx.AsyncClient(base_url=address, timeout=PATIENCE_S)
         await session.http.get("/_stcore/health")
-        session.token = session.http.cookies.get("_streamlit_xsrf", "")
+        session.token = session.http.cookies.get("_streamlit_xsrf") or ""
         host = urlsplit(address).netloc
         session.socket = await connect(
             f"ws://{host}/_stcore/stream",
-            origin=address,
-            subprotocols=["streamlit", session.token] if session.token else ["streamlit"],
+            origin=Origin(address),
+            subprotocols=[Subprotocol("streamlit"), Subprotocol(session.token)],
             additional_headers={"Cookie": f"_streamlit_xsrf={session.token}"},
             max_size=MOST_BYTES,
             open_timeout=PATIENCE_S,

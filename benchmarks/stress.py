@@ -22,7 +22,7 @@ GROWTH_GOAL = 0.05
 PARTS: dict[str, tuple[Callable[..., dict[str, Any]], dict[str, Any], dict[str, Any]]] = {  # what to call, in full, in short
     "watch": (watching, {"sessions": 20, "runs": 10, "seconds": 120.0}, {"sessions": 4, "runs": 3, "seconds": 6.0}),
     "clicks": (clicking, {"clicks": 50}, {"clicks": 6}),
-    "kills": (killing, {"seconds": 120.0, "steps": 1_500_000}, {"seconds": 6.0, "steps": 100_000}),
+    "kills": (killing, {"seconds": 120.0, "steps": 1_500_000}, {"seconds": 6.0, "steps": 300_000}),
     "restart": (restarting, {"steps": 3_000_000}, {"steps": 200_000}),
     "fuzz": (fuzzing, {"requests": 10_000}, {"requests": 60}),
 }
@@ -61,17 +61,19 @@ def rows(found: dict[str, dict[str, Any]]) -> list[Row]:
         differing = len(it["differences"])
         met = it["lost"] == it["untrue"] == differing == 0 and it["states"].get("finished") == it["runs"]
         result = f"{it['lost']} records lost, {it['untrue']} untrue states, {differing} of {it['runs']} runs differ"
-        lines.append(Row("trainers killed at random", text, "", result, "none lost, all true, none differs from one left alone", met))
+        lines.append(
+            Row("trainers killed at random", text, "", result, "none lost, all true, none differs from one left alone", met)
+        )
     if it := found.get("restart"):
         text = f"{it['updates_alone']} updates while there was no server; up again in {it['healthy_s']:.1f} s; {it['states']}"
         met = it["updates_alone"] > 0 and it["shown"] and set(it["states"]) == {"finished"}
         lines.append(Row("server killed and started again", text, "", "run goes on" if met else "not so", "run goes on", met))
     if it := found.get("fuzz"):
         text = f"median {number(it['median_ms'])} ms, longest {number(it['longest_ms'])} ms, {it['refused']:,} refused in words"
-        bad = {name: len(it[name]) for name in ("tracebacks", "hangs", "outside", "left_in_scratch")}
+        counts = {name: len(it[name]) for name in ("tracebacks", "hangs", "outside", "left_in_scratch")}
         what = f"{it['links']:,} fuzzed links, {it['uploads']:,} fuzzed uploads"
-        result = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in bad.items())
-        lines.append(Row(what, text, "", result, "none of these", not any(bad.values()) and it["alive"]))
+        result = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+        lines.append(Row(what, text, "", result, "none of these", not any(counts.values()) and it["alive"]))
     return lines
 
 

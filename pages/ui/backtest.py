@@ -87,9 +87,11 @@ def _verdict(run: Run, result: dict[str, Any], compared: Comparison) -> None:
     _say(judge(store(), run, compared))
     test = result["parts"][-1]
     low, difference, high = _interval(test)
+    chosen = result.get("checkpoint")
     st.caption(
         f"Sharpe ratio less that of buy-and-hold: {difference} (95 % interval {low} to {high}, stationary bootstrap)."
         f" It ends above {compared.beats_random():.0%} of 200 policies that trade as much at random times."
+        + (f" Judged is the checkpoint of update {chosen['update']:,}, the best on the validation part." if chosen else "")
     )
     if test["collapse"]:
         st.warning(test["collapse"], icon=":material/compress:")
