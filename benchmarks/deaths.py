@@ -12,13 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from benchmarks.processes import Served, await_healthy, complaints, ended, eventually, serve
 from benchmarks.streamlit_client import Session
 from pgcore.config import TrainConfig
 from pgcore.record import UpdateRecord
-from pgcore.runs.pool import Pool
+from pgcore.runs.pool import Pool, cores
 from pgcore.runs.process import this_process
 from pgcore.runs.run import ENDED, Run
 from pgcore.runs.store import RunStore
@@ -51,6 +49,8 @@ def _kill_and_resume(store: RunStore, pool: Pool, ids: list[str], seconds: float
     rng = random.Random(SEED)
     committed: dict[str, list[str]] = {run_id: [] for run_id in ids}
     kills = resumes = lost = untrue = 0
+    pool.wake()
+    asyncio.run(eventually(lambda: any(store.run(run_id).updates for run_id in ids), "a run trains"))
     began, next_kill = time.monotonic(), 0.0
     while True:
         runs = [store.run(run_id) for run_id in ids]
@@ -120,9 +120,8 @@ def restarting(steps: int) -> dict[str, Any]:
         first = serve(Path(home))
         await_healthy(first)
         store = first.store
-        cores = len(psutil.Process().cpu_affinity())
         config = TrainConfig(max_steps=steps, stop_when_solved=False)
-        ids = [store.create_run(config.replace(seed=seed)) for seed in range(cores + 1)]
+        ids = [store.create_run(config.replace(seed=seed)) for seed in range(cores() + 1)]
         asyncio.run(eventually(lambda: store.run(ids[0]).updates > 3, "a run trains"))
         first.process.kill()
         first.process.wait()

@@ -11,6 +11,7 @@ import psutil
 from benchmarks.processes import Served, await_warm, complaints, eventually, served
 from benchmarks.streamlit_client import Session, watch
 from pgcore.config import TrainConfig
+from pgcore.runs.pool import cores
 
 
 def share(values: list[float], part: float) -> float:
@@ -25,7 +26,7 @@ def watching(sessions: int, runs: int, seconds: float) -> dict[str, Any]:
         configs = (TrainConfig(seed=seed, stop_when_solved=False, max_steps=1_000_000_000) for seed in range(runs))
         ids = [app.store.create_run(config) for config in configs]
         found = asyncio.run(_watch_all(app, ids, sessions, seconds))
-        found["training at once"] = sum(run.updates > 0 for run in app.store.runs())
+        found["training_at_once"] = sum(run.updates > 0 for run in app.store.runs())
         found["log"] = complaints(app)
     return found
 
@@ -97,5 +98,6 @@ async def _click_all(app: Served, clicks: int) -> dict[str, Any]:
         "p95_ms": 1000 * share(list(took), 0.95),
         "all_done_s": time.monotonic() - began,
         "at_once": at_once,
+        "cores": cores(),
         "pages_with_a_run_of_their_own": len(named - {""}),
     }

@@ -69,7 +69,7 @@ class Served:
         return RunStore(f"sqlite:///{self.home / 'runs.sqlite'}")
 
 
-def serve(home: Path, environment: Mapping[str, str] = {}) -> Served:  # noqa: B006 - it is only read
+def serve(home: Path, environment: Mapping[str, str] = {}) -> Served:
     """Start the app's server on this data directory; it need not answer yet."""
     inherited = {name: value for name, value in os.environ.items() if name != "PGLAB_DATABASE_URL"}
     port = free_port()

@@ -29,10 +29,11 @@ class Actor:
 
     def outputs(self, obs: NDArray[np.floating]) -> Array:
         """y [B, A] for observations [B, D]."""
-        x = ((obs - self.mean) / self.scale).astype(np.float32)
+        x = ((obs - self.mean) / self.scale).astype(np.float32, copy=False)
         for weight, bias in self.layers[:-1]:
-            x = x @ weight.T + bias
-            x = np.maximum(x, 0.0) if self.activation == "relu" else np.tanh(x)
+            x = x @ weight.T
+            x += bias
+            x = np.maximum(x, 0.0, out=x) if self.activation == "relu" else np.tanh(x, out=x)
         weight, bias = self.layers[-1]
         return x @ weight.T + bias
 

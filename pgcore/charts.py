@@ -1,8 +1,12 @@
-"""Data in, plotly figure out. Colours of actions are the same everywhere and told apart by colour-blind eyes too."""
+"""Data in, plotly figure out. Colours of actions are the same everywhere and told apart by colour-blind eyes too.
+
+Names that people gave are escaped: plotly reads some HTML in texts.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -226,7 +230,7 @@ def price_chart(prices: "PriceSeries", window: int, borders: Mapping[str, tuple[
     for i, (name, (first, last)) in enumerate(borders.items()):
         _shade(figure, name, str(prices.dates[first]), str(prices.dates[last]), i)
     figure.update_layout(height=height, hovermode="x unified")
-    return _framed(figure, prices.name, "", "price")
+    return _framed(figure, escape(prices.name), "", "price")
 
 
 STRATEGIES: Mapping[str, tuple[str, str]] = {
@@ -407,9 +411,9 @@ def overlay_chart(lines: Sequence[Line], title: str, x: str) -> go.Figure:
                 showlegend=False,
                 hoverinfo="skip",
             )
-            xs, ys, name = grid, interquartile_mean(values), f"{line.title} (n = {len(values)})"
+            xs, ys, name = grid, interquartile_mean(values), f"{escape(line.title)} (n = {len(values)})"
         else:
-            xs, ys, name = *line.curves[0], line.title
+            xs, ys, name = *line.curves[0], escape(line.title)
         rows = thin(len(xs))
         figure.add_scatter(
             x=xs[rows], y=ys[rows], mode="lines", name=name, line=style, hovertemplate=f"{name}<br>%{{y:.4~g}}<extra></extra>"

@@ -1,7 +1,8 @@
-"""Acrobot, MountainCar and Pendulum for many copies at once, with the physics of Gymnasium's single environments.
+"""CartPole, Acrobot, MountainCar and Pendulum for many copies at once, with the physics of Gymnasium's environments.
 
-Gymnasium plays these three in pure Python, one copy at a time; here one NumPy operation moves all copies, which is about
-twenty times as fast. The tests hold every step against Gymnasium's.
+Gymnasium plays the last three in pure Python, one copy at a time; here one NumPy operation moves all copies, which is about
+twenty times as fast. Its own vector CartPole spends most of a step on checks and copies: this one gives the same numbers,
+bit for bit, in less than half the time. The tests hold every step against Gymnasium's.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 TURN = 2 * np.pi
+FALLEN = 12 * TURN / 360
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,23 @@ class Physics:
     begin: Callable[[np.random.Generator, int], Array]
     move: Callable[[Array, NDArray[Any]], tuple[Array, Array, Flags]]
     see: Callable[[Array], NDArray[np.float32]]
+
+
+def _cart_pole_begin(rng: np.random.Generator, count: int) -> Array:
+    return rng.uniform(-0.05, 0.05, (4, count)).T
+
+
+def _cart_pole_move(state: Array, action: NDArray[Any]) -> tuple[Array, Array, Flags]:
+    """A push of 10 N for 0.02 s, by Euler's method; 1 a step until the cart is 2.4 off or the pole leans 12° (Barto 1983)."""
+    speed, angle, spin = state[:, 1], state[:, 2], state[:, 3]
+    sin, cos = np.sin(angle), np.cos(angle)
+    push = (20.0 * action - 10.0 + 0.05 * np.square(spin) * sin) / 1.1
+    spin_up = (9.8 * sin - cos * push) / (0.5 * (4.0 / 3.0 - 0.1 * np.square(cos) / 1.1))
+    slope = np.empty_like(state)
+    slope[:, 0], slope[:, 1], slope[:, 2], slope[:, 3] = speed, push - 0.05 * spin_up * cos / 1.1, spin, spin_up
+    moved = state + 0.02 * slope
+    over = (np.abs(moved[:, 0]) > 2.4) | (np.abs(moved[:, 2]) > FALLEN)
+    return moved, np.ones(len(over)), over
 
 
 def _upright(angle: Array) -> Array:
@@ -99,6 +118,7 @@ def _pendulum_see(state: Array) -> NDArray[np.float32]:
 
 
 PHYSICS: Mapping[str, Physics] = {
+    "CartPole-v1": Physics(_cart_pole_begin, _cart_pole_move, lambda state: state.astype(np.float32)),
     "Acrobot-v1": Physics(_acrobot_begin, _acrobot_move, _acrobot_see),
     "MountainCar-v0": Physics(_mountain_car_begin, _mountain_car_move, lambda state: state.astype(np.float32)),
     "Pendulum-v1": Physics(_pendulum_begin, _pendulum_move, _pendulum_see),
@@ -141,7 +161,7 @@ class ClassicControl(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]])
     def step(self, actions: NDArray[Any]) -> tuple[NDArray[np.float32], Array, Flags, Flags, dict[str, Any]]:
         """Move all copies a step on; actions [N] or [N, A]."""
         state, reward, terminated = self._physics.move(self.state, actions)
-        fresh = np.flatnonzero(self.ended)
+        fresh = self.ended.nonzero()[0]
         self.time += 1
         if fresh.size:
             state[fresh] = self._physics.begin(self.np_random, fresh.size)

@@ -21,6 +21,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from pgcore.acting import Actor
 from pgcore.errors import BadInput
 
 Kind = Literal["categorical", "gaussian", "values"]
@@ -154,23 +155,16 @@ class Policy(nn.Module):
     # ---- playing, in NumPy
 
     @cached_property
-    def arrays(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Weights [in, out] and biases of each layer as NumPy views on the parameters: they follow every update."""
-        return [(weight.detach().numpy().T, bias.detach().numpy()) for weight, bias in self.network.layers]
+    def actor(self) -> Actor:
+        """The same network in NumPy, on the very memory of the parameters: it follows every update."""
+        network = self.network
+        layers = tuple((weight.detach().numpy(), bias.detach().numpy()) for weight, bias in network.layers)
+        return Actor(self.kind, network.activation, layers, network.mean.numpy(), network.scale.numpy())
 
     @np.errstate(over="ignore", invalid="ignore")  # of a policy that has diverged; its gradient tells
     def preferences(self, obs: NDArray[np.floating]) -> NDArray[np.float32]:
         """Logits [B, A] of a softmax policy, means of a Gaussian one, or values of the actions, for observations [B, D]."""
-        x = obs
-        if self.network.scales_input:
-            x = (x - self.network.mean.numpy()) / self.network.scale.numpy()
-        x = x.astype(np.float32, copy=False)
-        *hidden, (weight, bias) = self.arrays
-        for w, b in hidden:
-            x = x @ w
-            x += b
-            x = np.maximum(x, 0.0, out=x) if self.network.activation == "relu" else np.tanh(x, out=x)
-        return x @ weight + bias
+        return self.actor.outputs(obs)
 
     def act(self, obs: NDArray[np.floating], rng: np.random.Generator, greedy: bool = False) -> NDArray[Any]:
         """Actions [B] (discrete) or [B, A] for observations [B, D]: drawn from π, or its most probable ones."""

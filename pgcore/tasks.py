@@ -59,7 +59,7 @@ def _make_gymnasium(config: "TrainConfig", _prices: "PriceSeries | None", num_en
 
 
 def _make_classic_control(config: "TrainConfig", _prices: "PriceSeries | None", num_envs: int) -> "VectorEnv":
-    """Our own vector implementation of a task that Gymnasium plays one copy at a time."""
+    """Our own vector implementation of a task that Gymnasium plays slowly, or one copy at a time."""
     from pgcore.classic_control import ClassicControl
 
     return ClassicControl(config.task, num_envs)
@@ -77,7 +77,7 @@ def _make_stocks(config: "TrainConfig", prices: "PriceSeries | None", num_envs: 
 TASKS: Mapping[str, Task] = {
     "CartPole-v1": Task(
         title="CartPole",
-        make=_make_gymnasium,
+        make=_make_classic_control,
         about="A pole stands on a cart; pushing the cart left or right keeps it up. One point a step, at most 500.",
         solved_at=475.0,
         actions=("left", "right"),

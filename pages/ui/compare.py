@@ -14,8 +14,10 @@ from pgcore import charts
 from pgcore.config import SETTINGS, relevant
 from pgcore.market.prices import SAMPLES
 from pgcore.market.synthetic import PREFIX
+from pgcore.runs.formats import neutral
 from pgcore.runs.run import Run
 from pgcore.settings import spell
+from pgcore.tasks import TASKS
 
 MEASURES = {
     "return": "Episode return",
@@ -94,14 +96,14 @@ def name_of(run: Run) -> str:
 
 def _differing(runs: Sequence[Run]) -> list[str]:
     """The settings that matter to these runs and in which they are not all alike."""
-    matter = {setting.name for run in runs for setting in relevant(run.task, run.estimator)}
-    return [name for name in SETTINGS if name in matter and len({spell(getattr(run.config, name)) for run in runs}) > 1]
+    matter = {setting.name for run in runs if run.task in TASKS for setting in relevant(run.task, run.estimator)}
+    return [name for name in SETTINGS if name in matter and len({spell(run.settings.get(name)) for run in runs}) > 1]
 
 
 def _lines(runs: Sequence[Run], measure: str, axis: str, smooth: int, group: str) -> list[charts.Line]:
     """One line a run, or one of several runs for each value of the grouping setting."""
     keys = {
-        run.id: name_of(run) if group == NO_GROUPS else f"{SETTINGS[group].label} {spell(getattr(run.config, group))}"
+        run.id: name_of(run) if group == NO_GROUPS else f"{SETTINGS[group].label} {spell(run.settings.get(group))}"
         for run in runs
     }
     lines = []
@@ -135,7 +137,7 @@ def _curve(run: Run, measure: str, axis: str, smooth: int) -> tuple[np.ndarray, 
 def _table(runs: Sequence[Run], differing: list[str]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for run in runs:
-        settings = {SETTINGS[name].label: _cell(name, getattr(run.config, name)) for name in differing}
+        settings = {SETTINGS[name].label: _cell(name, run.settings.get(name)) for name in differing}
         rows.append({"run": name_of(run), **settings, "steps": run.env_steps, "return": run.return_mean})
     return pd.DataFrame(rows)
 
@@ -148,6 +150,8 @@ def _cell(name: str, value: Any) -> Any:
 
 def _csv(lines: Sequence[charts.Line], x: str, y: str) -> str:
     frames = [
-        pd.DataFrame({"line": line.title, "curve": i, x: xs, y: ys}) for line in lines for i, (xs, ys) in enumerate(line.curves)
+        pd.DataFrame({"line": neutral(line.title), "curve": i, x: xs, y: ys})
+        for line in lines
+        for i, (xs, ys) in enumerate(line.curves)
     ]
     return pd.concat(frames).to_csv(index=False) if frames else f"line,curve,{x},{y}\n"

@@ -145,10 +145,12 @@ def _read_link(page: str, tasks: tuple[str, ...]) -> None:
 def _config_of_run(tasks: tuple[str, ...]) -> TrainConfig:
     """What the run in the link was trained with, where it names one and nothing else."""
     try:
-        config = store().run(st.query_params["run"]).config
+        run = store().run(st.query_params["run"])
+        if run.task in tasks:
+            return run.config
     except (KeyError, BadInput):
-        return TrainConfig(task=tasks[0])
-    return config if config.task in tasks else TrainConfig(task=tasks[0])
+        pass  # which is said where the run is to be shown
+    return TrainConfig(task=tasks[0])
 
 
 def _preset(page: str, presets: Mapping[str, Preset]) -> None:

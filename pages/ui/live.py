@@ -17,7 +17,7 @@ from pgcore.errors import BadInput
 from pgcore.runs.group import create_group, family
 from pgcore.runs.packing import Records
 from pgcore.runs.run import Desired, Run
-from pgcore.tasks import find_task
+from pgcore.tasks import TASKS, find_task
 
 TICK_S = 0.25
 WAITING_TICK_S = 1.0
@@ -60,6 +60,9 @@ def _attached(page: str) -> list[Run]:
         run = store().run(named)
     except BadInput as error:
         st.warning(f"{plain(error)} The page shows no run; press Train to begin one.", icon=":material/search_off:")
+        return []
+    if run.task not in TASKS:
+        st.warning(f"{plain(run.task)} is a task of another package: its runs are seen with the command line only.")
         return []
     if (run.task == "stocks") != (page == "stocks"):
         st.warning("The run in the link belongs to another page: open it from the list of runs.", icon=":material/search_off:")

@@ -98,7 +98,7 @@ def _chosen() -> set[str]:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    config = run.config
+    settings = run.settings
     return {
         "name": run.name or run.id[:8],
         "status": "solved" if run.solved and run.status == "finished" else run.status,
@@ -106,9 +106,9 @@ def _row(run: Run) -> dict[str, Any]:
         "estimator": run.estimator,
         "return": run.return_mean,
         "steps": run.env_steps,
-        "learning_rate": config.learning_rate,
-        "discount": config.discount,
-        "seed": config.seed,
+        "learning_rate": settings.get("learning_rate"),
+        "discount": settings.get("discount"),
+        "seed": settings.get("seed"),
         "tags": list(run.tags),
         "created": run.created,
     }
@@ -116,11 +116,12 @@ def _row(run: Run) -> dict[str, Any]:
 
 def _actions(selected: list[Run]) -> None:
     one = selected[0] if len(selected) == 1 else None
+    has_page = one is not None and one.task in TASKS  # what a task of another package needs is not imported here
     st.caption(f"{len(selected)} selected" if selected else "Select rows to compare, name, repeat or delete runs.")
     st.button(
         "Open",
         icon=":material/open_in_new:",
-        disabled=one is None,
+        disabled=not has_page,
         on_click=_open,
         args=(one,),
         key="runs.open",
@@ -137,8 +138,8 @@ def _actions(selected: list[Run]) -> None:
             help="Words apart; they replace the tags of all selected runs.",
         )
         st.button("Save", on_click=_save, args=(selected, name, tags), key="runs.save")
-    with st.popover("Command", icon=":material/terminal:", disabled=one is None):
-        if one is not None:
+    with st.popover("Command", icon=":material/terminal:", disabled=not has_page):
+        if one is not None and has_page:
             st.caption("Repeats this run exactly.")
             st.code(one.config.command(), language="bash", wrap_lines=True)
     st.download_button(
@@ -174,8 +175,9 @@ def _save(selected: Sequence[Run], name: str, tags: str) -> None:
 
 
 def _delete(selected: Sequence[Run]) -> None:
-    for run in selected:
-        store().delete(run.id)
+    with store().transaction() as together:
+        for run in selected:
+            together.delete(run.id)
     st.session_state["runs.deleted"] = ([run.id for run in selected], datetime.now(UTC))
 
 

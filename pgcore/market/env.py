@@ -131,7 +131,7 @@ class StocksVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.integer], NDArra
         if np.shape(actions) != (self.num_envs,):
             raise BadInput(f"{self.num_envs} traders need as many actions, not an array of shape {np.shape(actions)}.")
         at = self._at
-        restarting = np.flatnonzero(at.ended)
+        restarting = at.ended.nonzero()[0]
         if restarting.size:
             self._restart(restarting)
             actions = np.where(at.ended, HOLD, actions)

@@ -21,6 +21,11 @@ LOG_BYTES = 1_000_000
 ROOT = Path(__file__).parents[2]
 
 
+def cores() -> int:
+    """How many this process may use."""
+    return len(psutil.Process().cpu_affinity() or ()) if psutil.LINUX else os.cpu_count() or 1
+
+
 class Worker:
     """A process that gets ready and waits for a run id. It ends when its pool does, but not once it trains."""
 
@@ -80,7 +85,7 @@ class Pool:
 
     def __init__(self, store: RunStore, *, warm: int = 2, cap: int | None = None, command: list[str] | None = None) -> None:
         self.store = store
-        self.cap = cap or len(psutil.Process().cpu_affinity() if psutil.LINUX else range(os.cpu_count() or 1))
+        self.cap = cap or cores()
         self.warm = min(warm, self.cap)
         self.problem = ""
         self._command = command or [sys.executable, "-m", "pgcore.runs.worker"]

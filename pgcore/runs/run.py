@@ -68,6 +68,11 @@ class Run:
         """Raises BadInput where this program cannot make it, say for a task whose package is not installed here."""
         return _config(self.config_json)
 
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The config as it was stored, whether or not this program can make it: to list, without importing a task's package."""
+        return {name: value for name, value in json.loads(self.config_json).items() if name in SETTINGS}
+
     @property
     def is_over(self) -> bool:
         """Whether nothing more will come unless it is resumed."""
