@@ -9,7 +9,7 @@ from pages.ui.live_chart import still_chart
 from pages.ui.presets import STOCKS
 from pages.ui.prices import price_picker
 from pages.ui.text import plain
-from pgcore import charts
+from pgcore import market_charts
 from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
 from pgcore.market.parts import split
@@ -49,7 +49,7 @@ def show_prices(prices: PriceSeries, config: TrainConfig) -> bool:
         borders = {}
         st.error(plain(error))
     still_chart(
-        charts.price_chart(prices, config.window, borders),
+        market_charts.price_chart(prices, config.window, borders),
         key=f"{PAGE}.price",
         height=230,
         alt=f"Closing prices of {prices.name} with their moving average over {config.window} rows.",

@@ -1,5 +1,8 @@
 """Several seeds as one: the interquartile mean and its bootstrap interval (Agarwal et al. 2021)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +31,7 @@ def bootstrap_interval(values: FloatArray, level: float = 0.95, seed: int = 0) -
     return low, high
 
 
-def on_grid(x: list[NDArray[np.number]], y: list[FloatArray], points: int = 100) -> tuple[FloatArray, FloatArray]:
+def on_grid(x: Sequence[NDArray[Any]], y: Sequence[FloatArray], points: int = 100) -> tuple[FloatArray, FloatArray]:
     """Curves of different lengths on one grid: x [points], y [n, points]. A curve that ended keeps its last value."""
     longest = max(float(steps[-1]) for steps in x)
     grid = np.linspace(max(float(steps[0]) for steps in x), longest, points)

@@ -21,6 +21,7 @@ ORDER = [
     ["evaluate"],
     ["runs"],
     ["charts"],
+    ["market_charts"],
     ["__main__"],
 ]
 HEAVY = {"torch", "gymnasium"}

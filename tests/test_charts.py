@@ -87,12 +87,3 @@ def test_runs_of_one_colour_are_told_apart_by_dashes():
 
 def test_a_run_has_one_colour_wherever_it_is_shown():
     assert charts.run_colour("00000003-x") == charts.run_colour("00000003-y") == charts.SERIES_COLOURS[3]
-
-
-def test_the_price_chart_names_and_shades_each_part():
-    from pgcore.market.prices import load_sample
-
-    prices = load_sample("sp500")
-    figure = charts.price_chart(prices, 20, {"train": (20, 3000), "test": (3000, 5030)})
-    assert [note.text for note in figure.layout.annotations] == ["train", "test"]
-    assert "mean of 20 before" in names(figure)

@@ -10,7 +10,7 @@ import streamlit as st
 from pages.ui.live_chart import still_chart
 from pages.ui.server import store
 from pages.ui.text import plain
-from pgcore import charts
+from pgcore import market_charts
 from pgcore.acting import read_actor
 from pgcore.market.accounts import Backtest
 from pgcore.market.backtest import Comparison, account, check_look_ahead
@@ -38,7 +38,7 @@ def show_results(page: str, run: Run, runs: list[Run]) -> None:
         _say(found)
         curve = {"dates": compared.agent.dates.astype("datetime64[s]").astype(str)} | _curves(compared, None)
         still_chart(
-            charts.equity_chart({"test": curve}),
+            market_charts.equity_chart({"test": curve}),
             key=f"{page}.walk",
             height=380,
             alt="Equity over all test pieces of the walk-forward, beside buy-and-hold and the others.",
@@ -71,7 +71,7 @@ def show_backtest(page: str, run: Run) -> None:
     known = _truth(priced)
     curves = result["curves"] | {"test": result["curves"]["test"] | _curves(compared, known)}
     still_chart(
-        charts.equity_chart(curves),
+        market_charts.equity_chart(curves),
         key=f"{page}.equity",
         height=420,
         alt="Equity of the agent, buy-and-hold, the moving-average rule, cash and a band of random policies on each part.",
@@ -132,12 +132,15 @@ def _trades(page: str, result: dict[str, Any]) -> None:
     left, right = st.columns([3, 1])
     with right:
         still_chart(
-            charts.action_bars(result["parts"]), key=f"{page}.bars", height=260, alt="Share of buy, sell and hold on each part."
+            market_charts.action_bars(result["parts"]),
+            key=f"{page}.bars",
+            height=260,
+            alt="Share of buy, sell and hold on each part.",
         )
         part = st.segmented_control("Part shown", names, default=names[-1], required=True, key=f"{page}.part")
     with left:
         still_chart(
-            charts.trades_chart(result["curves"][part], part),
+            market_charts.trades_chart(result["curves"][part], part),
             key=f"{page}.trades",
             height=380,
             alt=f"Price on the {part} part with the agent's buys and sells, over its action probabilities.",
@@ -154,9 +157,9 @@ def _numbers(result: dict[str, Any], compared: Comparison, known: Backtest | Non
 
 def _table(result: dict[str, Any], compared: Comparison, known: Backtest | None) -> pd.DataFrame:
     rows: dict[str, Any] = {"test · agent": measure(compared.agent)}
-    rows |= {f"test · {charts.STRATEGIES[name][0]}": measure(getattr(compared, name)) for name in OPPONENTS}
+    rows |= {f"test · {market_charts.STRATEGIES[name][0]}": measure(getattr(compared, name)) for name in OPPONENTS}
     if known is not None:
-        rows[f"test · {charts.STRATEGIES['truth'][0]}"] = measure(known)
+        rows[f"test · {market_charts.STRATEGIES['truth'][0]}"] = measure(known)
     for part in result["parts"]:
         if part["part"] != "test":
             rows |= {f"{part['part']} · agent": part, f"{part['part']} · buy-and-hold": part["buy_and_hold"]}

@@ -5,7 +5,7 @@ from functools import lru_cache
 from pages.ui.live_chart import drawn, live_chart
 from pages.ui.login import who
 from pages.ui.server import store
-from pgcore import charts
+from pgcore import market_charts
 from pgcore.acting import read_actor
 from pgcore.market.backtest import growth
 from pgcore.market.parts import split
@@ -23,7 +23,7 @@ def validation_chart(page: str, run: Run) -> None:
     scores = tuple(_growth(who(), run.id, update) for update, _ in kept)
     hold = float(prices.close[part.stop - 1] / prices.close[part.start])
     live_chart(
-        drawn(charts.validation_chart, tuple(env_steps for _, env_steps in kept), scores, hold),
+        drawn(market_charts.validation_chart, tuple(env_steps for _, env_steps in kept), scores, hold),
         key=f"{page}.validation",
         identity=f"validation-{run.id}",
         alt="Final equity on the validation part of each checkpoint, beside buy-and-hold.",

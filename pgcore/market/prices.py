@@ -144,5 +144,5 @@ def load_sample(key: str) -> PriceSeries:
     path = Path(__file__).parent / "samples" / f"{key}.csv"
     day = np.loadtxt(path, dtype=str, delimiter=",", skiprows=1, usecols=0)  # month/day/year
     dates = [f"{year}-{month:0>2}-{number:0>2}" for month, number, year in (text.split("/") for text in day.tolist())]
-    columns = np.loadtxt(path, delimiter=",", skiprows=1, usecols=(1, 2, 3, 4, 6), unpack=True)
-    return PriceSeries(np.array(dates, dtype="datetime64[us]"), *columns, name=SAMPLES[key])
+    open_, high, low, close, volume = np.loadtxt(path, delimiter=",", skiprows=1, usecols=(1, 2, 3, 4, 6), unpack=True)
+    return PriceSeries(np.array(dates, dtype="datetime64[us]"), open_, high, low, close, volume, SAMPLES[key])

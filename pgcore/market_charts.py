@@ -1,0 +1,210 @@
+"""Charts of prices and of what was traded on them: data in, plotly figure out.
+
+Names that people gave are escaped: plotly reads some HTML in texts.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from pgcore.charts import ACTION_COLOURS, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, framed, thin
+from pgcore.market.prices import PriceSeries, moving_average
+
+SHADES = (0.04, 0.1, 0.16)
+
+
+STRATEGIES: Mapping[str, tuple[str, str]] = {
+    "agent": ("agent", BLUE),
+    "buy_and_hold": ("buy-and-hold", ORANGE),
+    "moving_average_rule": ("moving-average rule", PURPLE),
+    "cash": ("cash", GREY),
+    "truth": ("knows the truth", SKY),
+}
+
+
+def price_chart(prices: PriceSeries, window: int, borders: Mapping[str, tuple[int, int]], *, height: int = 260) -> go.Figure:
+    """Closes and their moving average, with each part of the history (name -> first and last row) shaded and named."""
+    rows = thin(len(prices))
+    figure = go.Figure()
+    figure.add_scatter(
+        x=prices.dates[rows], y=prices.close[rows], mode="lines", name="close", line={"color": BLUE, "width": 1.2}
+    )
+    average = moving_average(prices.close, window)
+    figure.add_scatter(
+        x=prices.dates[rows],
+        y=average[rows],
+        mode="lines",
+        name=f"mean of {window} before",
+        line={"color": ORANGE, "width": 1.5},
+    )
+    _shade(figure, {name: (str(prices.dates[first]), str(prices.dates[last])) for name, (first, last) in borders.items()})
+    figure.update_layout(height=height, hovermode="x unified")
+    return framed(figure, escape(prices.name), "", "price")
+
+
+def validation_chart(env_steps: Sequence[int], growth: Sequence[float], hold: float) -> go.Figure:
+    """Final equity on the validation part of each checkpoint (from its log growth), buy-and-hold, and the best checkpoint."""
+    x, y = np.array(env_steps), np.exp(np.array(growth))
+    figure = go.Figure()
+    figure.add_scatter(
+        x=x,
+        y=y,
+        mode="lines+markers",
+        name="agent",
+        line={"color": BLUE, "width": 1.5},
+        marker={"size": 4},
+        hovertemplate="%{x:,} steps<br>equity %{y:.3f}<extra></extra>",
+    )
+    figure.add_scatter(
+        x=x[[0, -1]], y=[hold, hold], mode="lines", name="buy-and-hold", line={"color": ORANGE, "dash": "dot"}, hoverinfo="skip"
+    )
+    if np.isfinite(y).any():
+        best = int(np.nanargmax(y))
+        figure.add_scatter(
+            x=[x[best]],
+            y=[y[best]],
+            mode="markers",
+            name="best so far",
+            marker={"symbol": "star", "size": 11, "color": GREEN},
+            hovertemplate="best %{y:.3f}<extra></extra>",
+        )
+    return framed(figure, "Equity on the validation part, by checkpoint", "environment steps", "final equity")
+
+
+def equity_chart(curves: Mapping[str, Mapping[str, Any]]) -> go.Figure:
+    """Equity of the agent and of what it is compared with, from 1 at the start of each part, and its drawdown below.
+
+    `curves` as evaluate_parts gives them, by part. The band holds the middle 90 % of random policies that trade as much.
+    """
+    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.72, 0.28], vertical_spacing=0.06)
+    for i, curve in enumerate(curves.values()):
+        rows = thin(len(curve["dates"]))
+        dates = np.array(curve["dates"], dtype="datetime64[s]")[rows]
+        low, *_, high = (np.array(level)[rows] for level in curve["random"].values())
+        figure.add_scatter(
+            x=np.concatenate([dates, dates[::-1]]),
+            y=np.concatenate([low, high[::-1]]),
+            fill="toself",
+            fillcolor="rgba(140,140,140,0.22)",
+            line={"width": 0},
+            name="random, middle 90 %",
+            legendgroup="random",
+            showlegend=i == 0,
+            hoverinfo="skip",
+        )
+        for name in (name for name in STRATEGIES if name in curve):
+            title, colour = STRATEGIES[name]
+            equity = np.array(curve[name])[rows]
+            figure.add_scatter(
+                x=dates,
+                y=equity,
+                mode="lines",
+                name=title,
+                legendgroup=name,
+                showlegend=i == len(curves) - 1,
+                line={"color": colour, "width": 2.2 if name == "agent" else 1.2, "dash": "dot" if name == "cash" else "solid"},
+                hovertemplate=f"{title} %{{y:.3f}}<extra></extra>",
+            )
+        agent = np.array(curve["agent"])
+        fall = (agent / np.maximum.accumulate(agent) - 1)[rows]
+        figure.add_scatter(
+            x=dates,
+            y=fall,
+            mode="lines",
+            fill="tozeroy",
+            name="drawdown",
+            showlegend=False,
+            line={"color": VERMILION, "width": 1},
+            hovertemplate="drawdown %{y:.1%}<extra></extra>",
+            row=2,
+            col=1,
+        )
+    _shade(figure, {part: (curve["dates"][0], curve["dates"][-1]) for part, curve in curves.items()})
+    framed(figure, "Equity, net of costs", "", "")
+    figure.update_layout(hovermode="x unified")
+    figure.update_yaxes(title="equity (start = 1)", type="log", row=1, col=1)
+    figure.update_yaxes(title="drawdown", tickformat=".0%", row=2, col=1)
+    return figure
+
+
+def trades_chart(curve: Mapping[str, Any], part: str) -> go.Figure:
+    """The price with ▲ where the agent bought and ▼ where it sold, over a ribbon of its action probabilities."""
+    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.65, 0.35], vertical_spacing=0.06)
+    dates = np.array(curve["dates"], dtype="datetime64[s]")
+    close, position = np.array(curve["close"]), np.array(curve["position"])
+    rows = thin(len(dates))
+    figure.add_scatter(
+        x=dates[rows], y=close[rows], mode="lines", name="close", line={"color": GREY, "width": 1.2}, hovertemplate="%{y:,.6~g}"
+    )
+    change = np.diff(position, prepend=0)
+    for name, symbol, changed in (("buy", "triangle-up", change > 0), ("sell", "triangle-down", change < 0)):
+        at = np.flatnonzero(changed)
+        at = at[thin(len(at))]
+        figure.add_scatter(
+            x=dates[at],
+            y=close[at],
+            mode="markers",
+            name=name,
+            marker={"symbol": symbol, "size": 9, "color": ACTION_COLOURS[name]},
+            hovertemplate=f"{name} at %{{y:,.6~g}}<extra></extra>",
+        )
+    probability = np.array(curve["probabilities"])
+    rows = thin(len(probability))
+    for i, name in enumerate(("buy", "sell", "hold")):
+        figure.add_scatter(
+            x=dates[rows],
+            y=probability[rows, i],
+            mode="lines",
+            stackgroup="probability",
+            name=f"π({name})",
+            line={"width": 0.5, "color": ACTION_COLOURS[name]},
+            hovertemplate=f"π({name}) %{{y:.0%}}<extra></extra>",
+            row=2,
+            col=1,
+        )
+    framed(figure, f"What it did on the {part} part", "", "")
+    figure.update_layout(hovermode="x unified")
+    figure.update_yaxes(title="price", row=1, col=1)
+    figure.update_yaxes(title="π", range=[0, 1], tickformat=".0%", row=2, col=1)
+    return figure
+
+
+def action_bars(parts: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """How often it bought, sold and held on each part."""
+    figure = go.Figure()
+    names = [part["part"] for part in parts]
+    for action in ("buy", "sell", "hold"):
+        share = np.array([part["actions"][action] for part in parts])
+        figure.add_bar(
+            y=names,
+            x=share,
+            name=action,
+            orientation="h",
+            marker={"color": ACTION_COLOURS[action]},
+            text=[f"{x:.0%}" if x >= 0.05 else "" for x in share],
+            hovertemplate=f"{action} %{{x:.1%}}<extra></extra>",
+        )
+    framed(figure, "Actions", "", "")
+    figure.update_layout(barmode="stack", margin={"l": 70, "r": 10, "t": 40, "b": 50})
+    figure.update_layout(legend={"y": -0.15, "yanchor": "top", "x": 0.5, "xanchor": "center", "traceorder": "normal"})
+    figure.update_xaxes(tickformat=".0%", range=[0, 1])
+    figure.update_yaxes(autorange="reversed")
+    return figure
+
+
+def _shade(figure: go.Figure, parts: Mapping[str, tuple[str, str]]) -> None:
+    """Give each part of the history (name -> first and last date) its own shade, over all rows of the figure, and its name.
+
+    Written out, where plotly's add_vrect would take most of the time that the chart does.
+    """
+    shapes, names = [], []
+    for shade, (name, (first, last)) in zip(SHADES, parts.items(), strict=False):
+        area = {"type": "rect", "xref": "x", "yref": "paper", "x0": first, "x1": last, "y0": 0, "y1": 1}
+        shapes.append(area | {"fillcolor": GREY, "opacity": shade, "line": {"width": 0}, "layer": "below"})
+        place = {"xref": "x", "yref": "paper", "x": first, "y": 1, "xanchor": "left", "yanchor": "top"}
+        names.append(place | {"text": name, "showarrow": False, "font": {"size": 12}})
+    figure.update_layout(shapes=shapes, annotations=names)
