@@ -128,14 +128,15 @@ def zoom_survives(page: Page) -> tuple[int, int]:
     kept = zoomed = 0
     for tick in range(1, TICKS + 1):
         page.wait_for_function(f"window.ticks >= {tick}", timeout=PATIENCE_MS)
-        kept += page.evaluate(
-            "(now => now.length === nodes.length && now.every((n, i) => n === nodes[i]))([...document.querySelectorAll('.live-chart')])"
-        )
+        kept += page.evaluate("""() => {
+          const now = [...document.querySelectorAll(".live-chart")];
+          return now.length === nodes.length && now.every((node, i) => node === nodes[i]);
+        }""")
         zoomed += page.evaluate("JSON.stringify(nodes[0]._fullLayout.xaxis.range) === zoom")
     return kept, zoomed
 
 
-def main_thread_ms(page: Page, browser: Browser, seconds: float = 10.0) -> tuple[float, int]:
+def main_thread_ms(page: Page, seconds: float = 10.0) -> tuple[float, int]:
     """Milliseconds of the main thread's own time a tick, with three live charts, and the number of ticks."""
     page.get_by_text("Diagnostics", exact=False).first.click()
     expect(page.locator(".live-chart .main-svg").nth(4)).to_be_visible()
@@ -190,7 +191,7 @@ def measure(rounds: int) -> tuple[list[Row], dict[str, Any]]:
                 for _ in range(rounds):
                     page.reload()
                     page.locator(".live-chart .main-svg").first.wait_for(timeout=PATIENCE_MS)
-                    raw["tick"].append(main_thread_ms(page, browser))
+                    raw["tick"].append(main_thread_ms(page))
         browser.close()
     return rows(raw), raw
 

@@ -94,12 +94,12 @@ def _verdict(run: Run, result: dict[str, Any], compared: Comparison) -> None:
         + (f" Judged is the checkpoint of update {chosen['update']:,}, the best on the validation part." if chosen else "")
     )
     if test["collapse"]:
-        st.warning(test["collapse"], icon=":material/compress:")
+        st.warning(plain(test["collapse"]), icon=":material/compress:")
 
 
 def _say(found: Verdict) -> None:
     show = st.success if found.skill else st.warning
-    show(found.text, icon=":material/verified:" if found.skill else ":material/casino:")
+    show(plain(found.text), icon=":material/verified:" if found.skill else ":material/casino:")
 
 
 def _interval(part: dict[str, Any]) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from pages.ui.presets import Preset
 from pages.ui.server import store
+from pages.ui.text import plain
 from pgcore.config import SETTINGS, TrainConfig, estimators_for, recommended, relevant
 from pgcore.errors import BadInput
 from pgcore.estimators import ESTIMATORS
@@ -68,7 +69,7 @@ def knobs(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset], fixe
     try:
         config = TrainConfig(**{name: st.session_state[f"{page}.{name}"] for name in SETTINGS})
     except BadInput as error:
-        st.error(str(error))
+        st.error(plain(error))
         return None
     with st.expander("Repeat it elsewhere", icon=":material/terminal:"):
         st.caption("The address of this page holds all settings. On a command line:")
@@ -99,7 +100,7 @@ def take(page: str, config: TrainConfig) -> None:
 def complaints(page: str) -> None:
     """Say what the link asked for in vain."""
     for complaint in st.session_state.get(f"{page}.complaints", ()):
-        st.warning(complaint, icon=":material/link_off:")
+        st.warning(plain(complaint), icon=":material/link_off:")
 
 
 def lesson(page: str, presets: Mapping[str, Preset], is_over: bool) -> None:
@@ -225,7 +226,7 @@ def _text(page: str, setting: Setting, label: str) -> None:
     try:
         st.session_state[key] = setting.check(setting.parse(written))
     except BadInput as error:
-        st.error(str(error))
+        st.error(plain(error))
 
 
 def _is_narrow(setting: Setting) -> bool:

@@ -1,5 +1,6 @@
 """A run as it happens: the buttons that steer it, how far it is, what it does, and what came of it."""
 
+import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -46,8 +47,19 @@ def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) ->
     if config is not None:
         write_link(page, config, st.session_state.get(f"{page}.run"))
     if shown is not None and shown.is_over:
-        show_result(shown, runs)
+        _show(show_result, shown, runs)
     return shown
+
+
+def _show(show_result: ShowResult, run: Run, runs: list[Run]) -> None:
+    """A result may come from another version of this program, or in an imported file from anywhere."""
+    try:
+        show_result(run, runs)
+    except BadInput as error:
+        st.error(plain(error))
+    except (LookupError, TypeError, ValueError):
+        logging.getLogger(__name__).exception("The result of run %s cannot be shown", run.id)
+        st.error(f"The result of this run cannot be shown. Work it out anew with `python -m pgcore evaluate {run.id}`.")
 
 
 def _attached(page: str) -> list[Run]:

@@ -30,7 +30,7 @@ def price_picker(page: str) -> PriceSeries | None:
     try:
         return resolve_prices(store(), st.session_state[key])
     except BadInput as error:
-        st.error(f"{error} Choose a sample, or upload the file again.")
+        st.error(f"{plain(error)} Choose a sample, or upload the file again.")
         return None
 
 
@@ -184,7 +184,7 @@ def _synthetic(page: str) -> None:
     try:
         truth = market_of(key, st.session_state[f"{page}.cost_bps"], st.session_state[f"{page}.allow_short"]).truth
     except BadInput as error:
-        st.error(str(error))
+        st.error(plain(error))
         return
     growth = f"{np.exp(truth.best_policy_profit):,.3g}" if truth.best_policy_profit < 50 else "very many"
     st.caption(f"{MARKETS[kind].about} {truth.best_policy} At your costs that expects to multiply its equity {growth} times.")
