@@ -19,8 +19,8 @@ def show_result(run: Run, _: list[Run]) -> None:
     greedy, sampled = result["greedy"], result["sampled"]
     st.markdown(
         f"**What it learned.** On {result['episodes']:,} fresh episodes from seeds it never saw, always taking its most"
-        f" probable action, it earns **{greedy['mean']:.1f}** on average (worst {greedy['min']:.0f}, best {greedy['max']:.0f}); drawing"
-        f" actions from its policy, **{sampled['mean']:.1f}** ± {sampled['std']:.1f}."
+        f" probable action, it earns **{greedy['mean']:.1f}** on average (worst {greedy['min']:.0f}, best {greedy['max']:.0f});"
+        f" drawing actions from its policy, **{sampled['mean']:.1f}** ± {sampled['std']:.1f}."
     )
 
 

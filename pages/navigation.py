@@ -40,6 +40,14 @@ page = st.navigation(
                 help="All runs: find, name, compare, repeat, export, delete.",
             ),
         ],
+        "Understand": [
+            st.Page(
+                "estimators.py",
+                title="Estimators",
+                icon=":material/functions:",
+                help="Each estimator with its equation, its idea, its source and its code.",
+            ),
+        ],
         **login.menu(),
     },
     position="top" if login.is_in() else "hidden",

@@ -267,7 +267,7 @@ ESTIMATORS: Mapping[str, Estimator] = {
     "a3c": Estimator(
         weight=a2c,
         title="A3C",
-        equation=r"g_w = \sum_t \nabla_{\theta_w}\log\pi(a_t|s_t)\,\big(R_t - V(s_t)\big),\quad"
+        equation=r"g_w = \sum_t \nabla_{\theta_w}\log\pi(a_t|s_t)\,\big(R_t - V(s_t)\big),\quad "
         r"v \leftarrow \alpha v + (1-\alpha)\,g_w^2,\quad \theta \leftarrow \theta + \eta\,g_w / \sqrt{v+\epsilon}",
         about="Several processes play and learn at the same time on one shared set of parameters, each writing its steps "
         "without waiting for the others. Their different experience takes the place of a wide batch.",

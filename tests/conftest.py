@@ -15,6 +15,12 @@ import sqlalchemy as sa
 from pgcore.runs.store import RunStore
 
 
+@pytest.fixture(autouse=True)
+def main_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AppTest leaves its script behind as the main module, which every process started afterwards would run again."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """The URL of PGLAB_TEST_DATABASE_URL, or of a PostgreSQL that lives as long as the tests, reached by a socket only."""

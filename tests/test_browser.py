@@ -238,6 +238,7 @@ def test_live_charts_keep_their_node_and_zoom_while_training(page, address):
     button(page, "Train").click()
     expect(page.get_by_text(re.compile(r"learning(, solved)? · [\d,]+ steps"))).to_be_visible()
     chart = page.locator(".live-chart").first
+    expect(chart.locator(".main-svg").first).to_be_visible()
     chart.evaluate("node => { node.marked = true; return Plotly.relayout(node, {'yaxis.range': [10, 60]}); }")
     drawn = "node => { node.draws = 0; node.on('plotly_afterplot', () => { node.draws += 1; }); }"
     chart.evaluate(drawn)

@@ -187,7 +187,6 @@ def test_the_sampled_divergence_is_never_negative_and_near_the_exact_one():
 def test_epochs_stop_once_the_policy_has_moved_far_enough():
     free, stopped = make("clipped", epochs=20), make("clipped", epochs=20, target_kl=0.01)
     far, near = run("clipped", free, rate=0.03).kl, run("clipped", stopped, rate=0.03).kl
-    assert far > 0.02
     assert 0.01 < near < far
     assert stopped.learner.policy.moments[2] % stopped.config.minibatches == 0, "whole epochs"
 
