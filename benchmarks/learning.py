@@ -37,7 +37,8 @@ GOALS: dict[tuple[str, str], tuple[float, float]] = {
 
 def learn(task: str, estimator: str, seed: int) -> dict[str, Any]:
     """One run with the defaults, and the score of the policy it ends with."""
-    from pgcore import TrainConfig, Trainer, evaluate
+    from pgcore import TrainConfig, Trainer
+    from pgcore.evaluate import evaluate
 
     config = TrainConfig(task=task, estimator=estimator, seed=seed)
     started, solved_after = time.perf_counter(), None

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pgcore.config import TrainConfig as TrainConfig
     from pgcore.errors import BadInput as BadInput
-    from pgcore.evaluate import evaluate as evaluate
     from pgcore.market.prices import PriceSeries as PriceSeries
     from pgcore.policies import Policy as Policy
     from pgcore.policies import load_policy as load_policy
@@ -18,7 +17,6 @@ _ROOMS = {
     "PriceSeries": "market.prices",
     "TrainConfig": "config",
     "Trainer": "trainer",
-    "evaluate": "evaluate",
     "load_policy": "policies",
 }
 __all__ = list(_ROOMS)

@@ -300,7 +300,14 @@ ESTIMATORS: Mapping[str, Estimator] = {
             *("replay_size", "replay_start", "replay_batch", "gradient_steps", "target_every"),
             *("exploration_share", "final_exploration"),
         ),
-        defaults={"num_envs": 8, "learning_rate": 2.3e-3, "gradient_clip": 10.0},
+        defaults={
+            "num_envs": 8,
+            "learning_rate": 2.3e-3,
+            "learning_rate_schedule": "linear",
+            "gradient_clip": 10.0,
+            "hidden_sizes": (128, 128),
+            "normalise_observations": False,
+        },
     ),
     "article": Estimator(
         weight=article,

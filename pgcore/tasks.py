@@ -85,6 +85,7 @@ TASKS: Mapping[str, Task] = {
         estimator_defaults={
             "reward-to-go": {"num_envs": 32, "learning_rate": 5e-3},
             "value-baseline": {"value_learning_rate": 0.04, "critic_steps": 8},
+            "actor-critic": {"rollout_steps": 64, "learning_rate": 5e-3, "value_learning_rate": 0.04, "critic_steps": 2},
             "a2c": {"num_envs": 128, "rollout_steps": 32, "value_learning_rate": 0.12, "critic_steps": 2},
             "gae": {"num_envs": 128, "rollout_steps": 32, "value_learning_rate": 0.12, "critic_steps": 2},
             "ppo": {
@@ -107,6 +108,8 @@ TASKS: Mapping[str, Task] = {
                 "cg_damping": 0.1,
                 "fisher_rows": 256,
             },
+            "a3c": {"learning_rate": 3e-3},
+            "dqn": {"max_steps": 60_000, "exploration_share": 0.14, "discount": 0.99},
         },
     ),
     "Acrobot-v1": Task(
@@ -115,6 +118,24 @@ TASKS: Mapping[str, Task] = {
         about="Two links hang from a bar; torque on the joint between them swings the tip above a line. One point lost a step.",
         solved_at=-100.0,
         actions=("torque −1", "no torque", "torque +1"),
+        # The threshold is passed long before the best is reached, so training goes on.
+        defaults={
+            "stop_when_solved": False,
+            "normalise_observations": False,
+            "learning_rate": 5e-3,
+            "value_learning_rate": 0.03,
+            "critic_steps": 2,
+        },
+        estimator_defaults={
+            "ppo": {
+                "rollout_steps": 64,
+                "learning_rate": 2e-3,
+                "value_learning_rate": 0.02,
+                "gae_lambda": 0.94,
+                "entropy_bonus": 0.005,
+                "learning_rate_schedule": "linear",
+            },
+        },
     ),
     "MountainCar-v0": Task(
         title="Mountain car",
@@ -130,6 +151,18 @@ TASKS: Mapping[str, Task] = {
         about="Torque of any size up to a limit swings a pendulum up and holds it there. Points lost for every radian off.",
         actions=("torque",),
         continuous=True,
+        estimator_defaults={
+            "ppo": {
+                "num_envs": 16,
+                "rollout_steps": 128,
+                "hidden_sizes": (64, 64),
+                "learning_rate": 3e-4,
+                "value_learning_rate": 0.03,
+                "learning_rate_schedule": "linear",
+                "epochs": 8,
+                "discount": 0.97,
+            },
+        },
     ),
     "stocks": Task(
         title="Stocks",
