@@ -184,3 +184,23 @@ def test_a_file_that_is_no_use_gets_one_sentence_and_loses_nothing(app, content)
     assert len(at.error) == 1
     assert len(at.get("plotly_chart")) == 1, "the history that was there before still is"
     assert not at.button(key="stocks.train").disabled
+
+
+def test_whoever_picks_the_listing_of_the_article_is_told_why_it_does_not_learn(app):
+    assert any("does not learn" in warning.value for warning in app(estimator="article").sidebar.warning)
+
+
+def test_every_row_of_the_table_is_told_and_shown_as_it_runs(app):
+    import inspect
+
+    from pgcore.estimators import ESTIMATORS
+
+    at = app("estimators.py")
+    assert [header.value for header in at.header] == [row.title for row in ESTIMATORS.values()]
+    code = "\n".join(block.value for block in at.code)
+    equations = {equation.value.strip("$\n ") for equation in at.latex}
+    for row in ESTIMATORS.values():
+        assert inspect.getsource(row.weight).strip() in code
+        assert row.equation in equations
+        assert row.code == "" or f"def {row.code.split('.')[1]}(" in code
+    assert "def _discounted_sum(" in code, "and what the weights are made of"

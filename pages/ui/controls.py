@@ -58,6 +58,8 @@ def knobs(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset], fixe
     for setting in drawn:
         if setting.group == "main":
             _widget(page, setting)
+        if setting.name == "estimator" and ESTIMATORS[estimator].warning:
+            st.warning(ESTIMATORS[estimator].warning, icon=":material/warning:")
     for setting in VIEW.values():
         _widget(page, setting)
     for group, title, icon in (("market", "Market", "storefront"), ("more", "More", "tune")):
