@@ -1,6 +1,7 @@
 """Where prices come from: a built-in sample, a ticker, a file of the person's own, or a synthetic market."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
@@ -18,7 +19,7 @@ from pgcore.runs.store import resolve_prices
 
 SOURCES = ("Sample", "Ticker", "Upload", "Synthetic")
 ROLES = ("date", "open", "high", "low", "close", "volume")
-AS_READ, LEFT_OUT = "as read", "leave out"
+AS_READ, LEFT_OUT, FILLED = "as read", "leave out", "carry the last close over"
 
 
 def price_picker(page: str) -> PriceSeries | None:
@@ -97,19 +98,25 @@ def _upload(page: str) -> None:
     if file is None:
         return
     data = file.getvalue()
-    choice_key = f"{page}.choice.{hashlib.sha256(data).hexdigest()[:16]}"
+    key = f"{page}.choice.{hashlib.sha256(data).hexdigest()[:16]}"
+    answers: dict[str, str] = st.session_state.setdefault(key, {})
     try:
         with st.spinner("Reading …"):
-            imported = _imported(data, file.name, _choices(choice_key))
+            imported = _imported(data, file.name, _choices(answers))
     except NeedsChoice as question:
         st.warning(plain(question), icon=":material/help:")
-        st.selectbox("Which is it?", question.options, index=None, key=f"{choice_key}.{question.choice}", width=300)
+        if question.choice == "ticker":
+            st.session_state[f"{key}.tickers"] = question.options
+        _picker(key, "Which is it?", question.choice, question.options, asked=True)
         return
-    except BadInput as error:
+    except PriceError as error:
         st.error(plain(error), icon=":material/upload_file:")
+        if error.columns:
+            st.caption("Was it read otherwise than you meant it? Say how to read it:")
+            _pickers(key, error.columns)
         return
     st.session_state[f"{page}.prices"] = store().save_prices(imported.series)
-    _show_report(choice_key, imported.report)
+    _show_report(key, imported.report)
 
 
 @st.cache_data(max_entries=8, ttl="1h", show_spinner=False)
@@ -117,14 +124,11 @@ def _imported(data: bytes, name: str, choices: Choices) -> Imported:
     return import_prices(data, name, choices)
 
 
-def _choices(key: str) -> Choices:
+def _choices(answers: dict[str, str]) -> Choices:
     """What the person settled for this file; nothing where the file speaks for itself."""
-    chosen: dict[str, str] = {}
-    for name in (*ROLES, "ticker", "date_order", "decimal"):
-        value = st.session_state.get(f"{key}.{name}")
-        if value and value != AS_READ:
-            chosen[name] = "" if value == LEFT_OUT else value
-    return Choices(**chosen, fill_gaps=bool(st.session_state.get(f"{key}.fill_gaps")))
+    chosen = {name: "" if answer == LEFT_OUT else answer for name, answer in answers.items() if answer != AS_READ}
+    fill_gaps = chosen.pop("fill_gaps", "") == FILLED
+    return Choices(**chosen, fill_gaps=fill_gaps)
 
 
 def _show_report(key: str, report: ImportReport) -> None:
@@ -137,19 +141,40 @@ def _show_report(key: str, report: ImportReport) -> None:
         for line in report.lines():
             st.markdown(f"- {plain(line)}")
         st.caption("Something is not as you meant it? Say how to read it:")
-        with st.container(horizontal=True):
-            for role in ROLES:
-                options = [AS_READ, *report.available, *([LEFT_OUT] if role not in ("date", "close") else [])]
-                st.selectbox(role.capitalize(), options, key=f"{key}.{role}", width=150)
-            st.selectbox("Date order", [AS_READ, "day-first", "month-first", "year-first"], key=f"{key}.date_order", width=150)
-            st.selectbox("Decimal mark", [AS_READ, ".", ","], key=f"{key}.decimal", width=150)
-            if len(report.tickers) > 1:
-                st.selectbox("Ticker", [AS_READ, *report.tickers], key=f"{key}.ticker", width=150)
-            st.toggle(
-                "Carry the last close over gaps",
-                key=f"{key}.fill_gaps",
-                help="Else rows without a price are left out. Nothing is ever filled from the future.",
-            )
+        _pickers(key, report.available)
+
+
+def _pickers(key: str, columns: tuple[str, ...]) -> None:
+    """How to read the file otherwise: its columns, the order of its dates, its decimal mark, its ticker, its gaps."""
+    with st.container(horizontal=True):
+        for role in ROLES:
+            options = [AS_READ, *columns, *([LEFT_OUT] if role not in ("date", "close") else [])]
+            _picker(key, role.capitalize(), role, options)
+        _picker(key, "Date order", "date_order", [AS_READ, "day-first", "month-first", "year-first"])
+        _picker(key, "Decimal mark", "decimal", [AS_READ, ".", ","])
+        if tickers := st.session_state.get(f"{key}.tickers"):
+            _picker(key, "Ticker", "ticker", [AS_READ, *tickers])
+        _picker(
+            key,
+            "Rows without a price",
+            "fill_gaps",
+            [AS_READ, FILLED],
+            help="As read, they are left out. Nothing is ever filled from the future.",
+        )
+
+
+def _picker(key: str, label: str, name: str, options: Sequence[str], *, asked: bool = False, help: str | None = None) -> None:
+    """One answer. It is kept in a dict of the session: the state of a widget is gone as soon as it is not drawn."""
+    widget = f"{key}.{'asked' if asked else 'pick'}.{name}"
+    answers: dict[str, str] = st.session_state[key]
+
+    def keep() -> None:
+        if st.session_state[widget] is not None:
+            answers[name] = st.session_state[widget]
+
+    chosen = answers.get(name)
+    index = options.index(chosen) if chosen in options else None if asked else 0
+    st.selectbox(label, options, index, key=widget, on_change=keep, help=help, width=300 if asked else 150)
 
 
 def _synthetic(page: str) -> None:

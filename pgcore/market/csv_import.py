@@ -73,9 +73,16 @@ def import_prices(data: bytes, filename: str = "", choices: Choices | None = Non
     is filled from the future. Raises PriceError, with one sentence, for everything that cannot be used, and for a history
     shorter than `least_rows`.
     """
-    choices = choices or Choices()
     text = open_text(data, filename)
     layout = find_layout(text.data)
+    try:
+        return _import_table(text, layout, filename, choices or Choices(), least_rows)
+    except PriceError as error:
+        error.columns = layout.labels
+        raise
+
+
+def _import_table(text: FileText, layout: Layout, filename: str, choices: Choices, least_rows: int) -> Imported:
     table = _read(layout, choose_columns(layout, choices), choices, text.decimal)
     if table.taken.ticker_column is None and (telling := _telling_column(layout, table)) is not None:
         table = _read(layout, replace(table.taken, ticker_column=telling), choices, text.decimal)

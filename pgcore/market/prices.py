@@ -21,7 +21,9 @@ SECONDS_PER_YEAR = 365.25 * 24 * 3600
 
 
 class PriceError(BadInput):
-    """Prices that cannot be used."""
+    """Prices that cannot be used. `columns` are those of the file, where another choice of them may help."""
+
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
