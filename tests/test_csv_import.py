@@ -219,6 +219,44 @@ class TestChoosingColumns:
             assert imported.series == BASE, columns
             assert any("told apart by their values" in warning for warning in imported.report.warnings)
 
+    @pytest.mark.parametrize(
+        "header",
+        [
+            "Date,Price Open,Price High,Price Low,Price Close",
+            "Date,Mid Open,Mid High,Mid Low,Mid Close",
+            "Date,Bid Open,Bid High,Bid Low,Bid Close",
+            "Data,Kurs otwarcia,Kurs max,Kurs min,Kurs zamknięcia",
+            "Data,Cena otwarcia,Cena maksymalna,Cena minimalna,Cena zamknięcia",
+            "Дата,Цена открытия,Максимальная цена,Минимальная цена,Цена закрытия",
+            "Fecha,Precio de apertura,Precio máximo,Precio mínimo,Precio de cierre",
+            "FECHA,PRECIO DE APERTURA,PRECIO MÁXIMO,PRECIO MÍNIMO,PRECIO DE CIERRE",
+            "Fecha,Precio apertura,Precio más alto,Precio más bajo,Precio cierre",
+            "Data,Preço de abertura,Preço máximo,Preço mínimo,Preço de fechamento",
+            "Date,Cours d'ouverture,Cours le plus haut,Cours le plus bas,Cours de clôture",
+            "Date,Prix d'ouverture,Prix plus haut,Prix plus bas,Prix de clôture",
+            "Data,Prezzo di apertura,Prezzo massimo,Prezzo minimo,Prezzo di chiusura",
+            "Datum,Kurs Eröffnung,Kurs Hoch,Kurs Tief,Kurs Schluss",
+            "Data,Preț deschidere,Preț maxim,Preț minim,Preț închidere",
+            "Tanggal,Harga Pembukaan,Harga Tertinggi,Harga Terendah,Harga Penutupan",
+            "Ημερομηνία,Τιμή Ανοίγματος,Τιμή Υψηλή,Τιμή Χαμηλή,Τιμή Κλεισίματος",
+            "التاريخ,سعر الافتتاح,أعلى سعر,أدنى سعر,سعر الإغلاق",
+            "Date,LOW Open,LOW High,LOW Low,LOW Close",
+            "Date,DE Open,DE High,DE Low,DE Close",
+        ],
+    )
+    def test_a_word_for_price_in_front_does_not_hide_which_price_it_is(self, header):
+        imported = import_prices(Dialect(header, "dohlc").write(BASE))
+        for column in ("open", "high", "low", "close"):
+            assert np.array_equal(getattr(imported.series, column), getattr(BASE, column)), column
+        assert not imported.report.warnings
+
+    @pytest.mark.parametrize("ticker", ["DE", "LOW", "NAV"])
+    def test_a_ticker_beside_a_price_that_is_also_such_a_word(self, ticker):
+        data = text(f"Date,{ticker} Close,MSFT Close", "2024-01-02,1.5,2.5", "2024-01-03,1.6,2.6")
+        with pytest.raises(NeedsChoice) as asked:
+            import_prices(data)
+        assert asked.value.options == (ticker, "MSFT")
+
     @pytest.mark.parametrize(("field", "value"), [("decimal", ";"), ("date_order", "backwards")])
     def test_choices_that_cannot_be(self, field, value):
         with pytest.raises(PriceError, match="cannot be"):

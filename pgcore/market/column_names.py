@@ -35,35 +35,35 @@ _VOCABULARY = {
         open opening open_price opening_price px_open first start eroff* eroeff* erster anfang startkurs ouv ouvert*
         cours_ouverture premier apertura aper abertura abert aberto otwarcie otw otwar* откр откры* відкр* acilis acil
         open_koers opening_koers oppen oppning* apning* abning* aapning avaus avaushinta otevir* otevrac* nyito nyitoar
-        deschidere otvar* отваряне ανοιγμα mo mo_cua gia_mo_cua pembukaan buka เปิด ราคาเปิด ओपन افتتاح الافتتاح פתיחה
+        deschidere otvar* отваряне ανοιγμ* mo mo_cua gia_mo_cua pembukaan buka เปิด ราคาเปิด ओपन افتتاح الافتتاح פתיחה
         开盘 開盤 开盘价 今开 始値 始 시가 시초가
     """,
     "high": """
         high hi high_price highest max maximum px_high day_high days_high hoch hochst* hoechst* tageshoch hochkurs haut
-        plus_haut massimo maximo maxima max_do_dia alto mas_alto mayor najwyzszy najwyz* najvis* maks макс максим* наиб*
+        plus_haut massimo maximo maxima max_do_dia alto mas_alto mayor najwyzszy najwyz* najvis* maks maksym* макс максим* наиб*
         наивис* высок* yuksek en_yuksek hoog hoogste hogst hogsta hogstk* hoy hoyest hoj hojest ylin korkein nejvyssi
-        maxim legmagasabb υψηλο ανωτατο cao cao_nhat gia_cao* tertinggi tinggi สูงสุด สูง ราคาสูง उच्च أعلى الأعلى الاعلى גבוה
-        最高 最高价 最高價 高值 高値 高 고가
+        maxim legmagasabb cao cao_nhat gia_cao* tertinggi tinggi สูงสุด สูง ราคาสูง उच्च أعلى الأعلى الاعلى גבוה
+        最高 最高价 最高價 高值 高値 高 고가 υψηλ* ανωτατ* μεγιστ*
     """,
     "low": """
         low lo low_price lowest min minimum px_low day_low days_low tief tiefst* tagestief tiefkurs bas plus_bas minimo
         minim minima min_do_dia bajo mas_bajo baixo najnizszy najniz* мин миним* мінім* наим* наиниск* наинизьк* низк*
-        dusuk en_dusuk laag laagste lagst lagsta lagstk* lav lavest alin matalin nejnizsi legalacsonyabb χαμηλο κατωτατο
+        dusuk en_dusuk laag laagste lagst lagsta lagstk* lav lavest alin matalin nejnizsi legalacsonyabb
         thap thap_nhat gia_thap* terendah rendah ต่ำสุด ต่ำ ราคาต่ำ निम्न أدنى الأدنى الادنى נמוך 最低 最低价 最低價 低值 安値
-        低値 低 저가
+        低値 低 저가 minimal* χαμηλ* κατωτατ* ελαχιστ*
     """,
     "close": """
         close closing close_price closing_price closing_value closeprice px_close close/last schluss* schlusskurs cloture clot
-        cours_cloture dernier_cours chiusura chius cierre cerrar fechamento fech zamkniecie zamk закр закры* закрит*
+        cours_cloture dernier_cours chiusura chius cierre cerrar fechamento fech zamkni* zamk закр закры* закрит*
         kapanis kapan* slot slotkoers slutkurs stangning* sluttkurs sluttpris lukukurs paatos paatoskurssi zaviraci zaver*
-        zaro zaroar inchidere zatvar* затваряне κλεισιμο dong_cua gia_dong_cua penutupan tutup ปิด ราคาปิด क्लोज إغلاق
+        zaro zaroar inchidere zatvar* затваряне κλεισιμ* dong_cua gia_dong_cua penutupan tutup ปิด ราคาปิด क्लोज إغلاق
         الإغلاق اغلاق סגירה 收盘 收盤 收盘价 收盤價 终值 終値 終 종가
     """,
     "last": """
         last latest last_price last_trade last_close px_last settle settlement settlement_price letzter zuletzt dernier
         ultimo ultima
         ostatnio ostatni son son_fiyat şimdi послед* laatste laatst senast senaste sist siste seneste viimeisin posledni
-        utolso ultimul τελευταια lan_cuoi terakhir ล่าสุด आखिरी_बार الأخير الاخير אחרון 最新 最新价 最新價 収盤 현재가 ltp
+        utolso ultimul τελευταια lan_cuoi terakhir ล่าสุด आखिरी_बार الأخير الاخير آخر_سعر אחרון 最新 最新价 最新價 収盤 현재가 ltp
     """,
     "price": """
         price prc value level rate exchange_rate index_value index_level nav net_asset_value mid mid_price market_price
@@ -109,6 +109,7 @@ _NOISE = """
     price prices px kurs preis prix cours prezzo precio preco cena цена fiyat koers pris value in per the of traded trade
     stock share shares gmt utc est daily session official raw tages day u s
 """
+_PARTICLES = "de di del da d le la los el il do του της"
 _UNITS = """
     usd eur gbp gbx jpy cny rmb hkd inr krw chf cad aud nzd pln czk huf rub try brl mxn zar sgd twd sek nok dkk us rs pts
     pt points units unit lots lot contracts won yen dollar dollars euros euro c k m mio mn thousand thousands million
@@ -142,12 +143,13 @@ for _role, _names in _VOCABULARY.items():
                 _EAST_NAMES.append((_squeezed(_name), _role))
 _LONGEST_STEM = max(map(len, _STEMS))
 _EAST_NAMES.sort(key=lambda pair: -len(pair[0]))
-_ADJUSTED_WORDS, _EXCLUDED_WORDS, _EAST_EXCLUDED_WORDS, _NOISE_WORDS = (
-    frozenset(fold(word) for word in words.split()) for words in (_ADJUSTED, _EXCLUDED, _EAST_EXCLUDED, _NOISE)
+_ADJUSTED_WORDS, _EXCLUDED_WORDS, _EAST_EXCLUDED_WORDS, _NOISE_WORDS, _PARTICLE_WORDS = (
+    frozenset(fold(word) for word in words.split()) for words in (_ADJUSTED, _EXCLUDED, _EAST_EXCLUDED, _NOISE, _PARTICLES)
 )
 _UNIT_WORDS = _NOISE_WORDS | frozenset(_UNITS.split())
 _OTHER_DATES = frozenset(("close", "ex", "expiry", "next", "dividend", "last", "start", "end", "first"))
 _LETTERS_OF = {"o": "open", "h": "high", "l": "low", "c": "close", "v": "volume"}
+_SAYS_LESS = {"open": 0, "high": 0, "low": 0, "close": 0, "volume": 0, "volume 2": 0, "last": 1, "price": 2}
 _RANKS = {"close": 0, "last": 1, "price": 2, "volume": 0, "volume 2": 1}
 
 
@@ -229,21 +231,39 @@ def _bracket(found: re.Match[str]) -> str:
 
 
 def _with_group(plain: str, words: list[_Word], adjusted: bool) -> Meaning:
-    """A role at the start or the end of the name; the rest, without units, is a group."""
-    for length in range(len(words), 0, -1):
-        for start in (0, len(words) - length):
+    """A role at the start or the end of the name; the rest, without units, is a group.
+
+    Of two roles the one that says more counts, as the open in "Price Open" and in "цена открытия"; of two that say as much,
+    the one that is not in capitals beside small letters, which are a ticker: "LOW Close".
+    """
+    found: list[tuple[int, bool, int, int, str]] = []
+    for length in range(1, len(words) + 1):
+        for start in {0, len(words) - length}:
             squeezed = "".join(word.folded for word in words[start : start + length])
             role = (_EXACT.get(squeezed) if len(squeezed) > 2 or length == len(words) else None) or _stem(squeezed)
-            if role in _RANKS or role in ("open", "high", "low"):
-                return _as_meaning(role, adjusted, _group(plain, words[:start] + words[start + length :]))
-    return Meaning()
+            if role is not None and role in _SAYS_LESS:
+                capitals = all(word.text.isupper() for word in words[start : start + length]) and not plain.isupper()
+                found.append((_SAYS_LESS[role], capitals, -length, start, role))
+    if not found:
+        return Meaning()
+    *_, minus_length, start, role = min(found)
+    return _as_meaning(role, adjusted, _group(plain, words[:start] + words[start - minus_length :]))
 
 
 def _group(plain: str, rest: list[_Word]) -> str:
-    """What the rest of a name says beyond units: a ticker, or nothing."""
-    telling = [word for word in rest if word.folded not in _NOISE_WORDS]
+    """What the rest of a name says beyond units and words for a price: a ticker, or nothing."""
+    telling = [word for word in rest if not _is_silent(word, rest, plain)]
     only_units = all(word.folded in _UNIT_WORDS for word in telling)
     return "" if only_units else plain[telling[0].start : telling[-1].end]
+
+
+def _is_silent(word: _Word, rest: list[_Word], plain: str) -> bool:
+    """Whether a word beside a role says nothing; some of these words in capitals are tickers, as in "DE Close", "NAV Close"."""
+    if word.folded in _PARTICLE_WORDS:
+        return len(rest) > 1 or not word.text.isupper()
+    if word.folded in _NOISE_WORDS:
+        return True
+    return _EXACT.get(word.folded) == "price" and (plain.isupper() or not word.text.isupper())
 
 
 def _stem(word: str) -> str | None:
