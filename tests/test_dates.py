@@ -8,6 +8,7 @@ import pytest
 from pgcore.market.cells import Cells
 from pgcore.market.csv_import import import_prices
 from pgcore.market.dates import read_dates
+from pgcore.market.prices import PriceError
 from tests.price_files import Dialect, base_series, strftime, text
 
 
@@ -81,3 +82,39 @@ class TestTimes:
     )
     def test_what_is_no_date(self, cell):
         assert np.isnat(read_dates(Cells.of([cell])).values[0])
+
+
+class TestEpochsOfSeveralUnits:
+    DAYS = ("2024-12-30", "2024-12-31", "2025-01-01", "2025-01-02")
+
+    def written(self, *units: int) -> list[str]:
+        seconds = np.array(self.DAYS, "M8[s]").astype(int).tolist()
+        return [str(second * unit) for second, unit in zip(seconds, units, strict=True)]
+
+    @pytest.mark.parametrize("units", [(1, 1, 1000, 1000), (1000, 1000, 10**6, 10**6), (1000, 10**6, 10**6, 10**9)])
+    @pytest.mark.parametrize("turned", [False, True])
+    def test_each_is_read_by_its_own_length(self, units, turned):
+        rows = [f"{time},1.{i}" for i, time in enumerate(self.written(*units), 1)]
+        imported = import_prices(text("time,close", *(reversed(rows) if turned else rows)))
+        assert [str(date)[:10] for date in imported.series.dates] == list(self.DAYS)
+        assert any("numbers of different lengths" in warning for warning in imported.report.warnings)
+
+    def test_also_where_the_unit_changes_far_down_the_file(self):
+        seconds = np.datetime64("2020-01-01", "s").astype(int) + 3600 * np.arange(3000)
+        times = [second * (10**3 if i < 2000 else 10**6) for i, second in enumerate(seconds.tolist())]
+        rows = [f"{time},1.45,1.61,1.29,1.{3000 + i},10,{time + 1}" for i, time in enumerate(times)]
+        data = text("open_time,open,high,low,close,volume,close_time", *rows)
+        assert np.array_equal(import_prices(data).series.dates.astype("M8[s]").astype(int), seconds)
+
+    def test_those_that_do_not_follow_one_another_are_refused(self):
+        rows = [f"{time},1.{i}" for i, time in enumerate(self.written(1, 1000, 1, 1000)[::-1], 1)]
+        rows[0], rows[1] = rows[1], rows[0]
+        with pytest.raises(PriceError, match=r"numbers of different lengths, as 17.* write them all in one unit"):
+            import_prices(text("time,close", *rows))
+
+    def test_a_history_from_before_1970_has_one_unit(self):
+        days = np.arange(np.datetime64("1965-01-01"), np.datetime64("1980-01-01"))
+        days = days[days != np.datetime64("1970-01-01")]  # a mere 0 is taken for no date
+        milliseconds = days.astype("M8[ms]").astype(int)
+        imported = import_prices(text("time,close", *(f"{time},{i + 1}.5" for i, time in enumerate(milliseconds))))
+        assert np.array_equal(imported.series.dates.astype("M8[D]"), days)

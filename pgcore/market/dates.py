@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pgcore.market.cells import Cells, IntArray, NeedsChoice, shape_of
 from pgcore.market.date_shapes import Places, Stamp, bare_number, understand_clock, understand_date
-from pgcore.market.prices import PriceError
+from pgcore.market.prices import FloatArray, PriceError
 
 DateArray = NDArray[np.datetime64]
 ORDERS = {"day-first": "dmy", "month-first": "mdy", "year-first": "ymd"}
@@ -18,7 +18,9 @@ MOST_MISFITS = 0.05
 _TAIWAN = 1911  # the year before the first of its calendar
 _SERIAL_DAYS = (15_000, 80_000)  # 1941 to 2119, as Excel counts days from 1899-12-30
 _EXCEL_START = np.datetime64("1899-12-30", "us")
-_EPOCHS = ((1e11, 1_000_000), (1e14, 1_000), (1e17, 1))  # s, ms, µs: an epoch is below so many, and so many µs are one
+_EPOCHS = (1e11, 1e14, 1e17)  # an epoch of so many or more is no longer in s, in ms, in µs
+_UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
+_OUR_TIME = (np.datetime64("1990-01-01", "us"), np.datetime64("2100-01-01", "us"))
 _HOUR, _MINUTE, _SECOND = 3_600_000_000, 60_000_000, 1_000_000
 _NAT = np.datetime64("NaT", "us")
 
@@ -113,14 +115,15 @@ def read_dates(cells: Cells, order: str | None = None, clock: IntArray | None = 
         number = bare_number(shape)
         if number is not None and np.isnat(values[rows]).mean() > 0.5:  # 946857600000 is no year 9468
             plain.append((number, rows))
+    counted = ""
     if plain:
-        values[np.concatenate([rows for _, rows in plain])] = _bare_numbers(cells, plain)
+        values[np.concatenate([rows for _, rows in plain])], counted = _bare_numbers(cells, plain)
     within_day = 0 if clock is None else clock.astype("timedelta64[us]")
     order_read = "year-first"
     if unordered:
         order_read, values = _settle_order(cells, values, unordered, order, within_day)
     local, note = _without_zone(values + within_day, offsets, zones)
-    return Dates(local, order_read, note)
+    return Dates(local, order_read, " ".join(part for part in (counted, note) if part))
 
 
 def read_clock(cells: Cells) -> IntArray:
@@ -219,45 +222,75 @@ def _time_of_day(cells: Cells, rows: IntArray, stamp: Stamp) -> IntArray:
     if stamp.afternoon is not None:
         hours = hours % 12 + (12 if stamp.afternoon else 0)
     possible = (hours <= 24) & (minutes < 60) & (seconds <= 60)
-    time = hours * _HOUR + minutes * _MINUTE + seconds * _SECOND + _fraction(cells, rows, stamp.fraction, _SECOND)
+    part = np.round(_share(cells, rows, stamp.fraction) * _SECOND).astype(np.int64)
+    time = hours * _HOUR + minutes * _MINUTE + seconds * _SECOND + part
     return np.where(possible, time, np.iinfo(np.int64).min)
 
 
-def _fraction(cells: Cells, rows: IntArray, places: Places, whole: int) -> IntArray:
-    """What the digits behind the decimal mark are of a whole of so many microseconds."""
-    digits = cells.number(rows, places[:12])
-    return np.round(digits * (whole / 10.0 ** len(places[:12]))).astype(np.int64)
+def _share(cells: Cells, rows: IntArray, places: Places) -> FloatArray:
+    """What the digits behind the decimal mark are of one."""
+    return cells.number(rows, places[:12]) / 10.0 ** len(places[:12])
 
 
-def _bare_numbers(cells: Cells, plain: Sequence[tuple[Stamp, IntArray]]) -> DateArray:
-    """Epochs in s, ms, µs or ns, serial days, 202401 or 240102: one meaning for the column, by its size."""
+def _bare_numbers(cells: Cells, plain: Sequence[tuple[Stamp, IntArray]]) -> tuple[DateArray, str]:
+    """Epochs in s, ms, µs or ns, serial days, 202401 or 240102: one meaning for the column, by its size; and a note."""
     signs = [-1 if stamp.negative else 1 for stamp, _ in plain]
     whole = np.concatenate(
         [sign * cells.number(rows, stamp.plain[:19]) for sign, (stamp, rows) in zip(signs, plain, strict=True)]
     )
     size = float(np.abs(whole).max())
     if all(len(stamp.plain) == 6 for stamp, _ in plain):
-        return _six_digits(whole)
+        return _six_digits(whole), ""
 
-    def in_microseconds(unit: int) -> IntArray:
-        parts = [sign * _fraction(cells, rows, stamp.fraction, unit) for sign, (stamp, rows) in zip(signs, plain, strict=True)]
-        return whole * unit + np.concatenate(parts)
-
+    parts = np.concatenate(
+        [sign * _share(cells, rows, stamp.fraction) for sign, (stamp, rows) in zip(signs, plain, strict=True)]
+    )
     if size <= _SERIAL_DAYS[1]:
-        milliseconds = np.round(in_microseconds(24 * _HOUR) / 1000).astype(np.int64)
+        milliseconds = np.round((whole + parts) * (24 * _HOUR // 1000)).astype(np.int64)
         dates = _EXCEL_START + (milliseconds * 1000).astype("timedelta64[us]")
-        return np.where(whole >= _SERIAL_DAYS[0], dates, _NAT)
+        return np.where(whole >= _SERIAL_DAYS[0], dates, _NAT), ""
     if size < 1e8:
-        return np.full(whole.size, _NAT)
-    unit = next((unit for limit, unit in _EPOCHS if size < limit), None)
-    return _within_reason(whole // 1000 if unit is None else in_microseconds(unit))
+        return np.full(whole.size, _NAT), ""
+    return _since_1970(whole, parts)
 
 
 def read_epochs(whole: IntArray) -> Dates:
     """Epochs as dates, in s, ms, µs or ns by their size."""
-    size = float(np.abs(whole).max(initial=0))
-    unit = next((unit for limit, unit in _EPOCHS if size < limit), None)
-    return Dates(_within_reason(whole // 1000 if unit is None else whole * unit))
+    values, note = _since_1970(whole)
+    return Dates(values, note=note)
+
+
+def _since_1970(whole: IntArray, parts: FloatArray | float = 0.0) -> tuple[DateArray, str]:
+    """The moments so many s, ms, µs or ns after 1970, one unit for all, and a note.
+
+    Where some numbers are of another length than others (Binance writes ms until 2024 and µs since), and each read by its own
+    length is of our time, that is the reading. Raises PriceError where the moments then do not follow one another.
+    """
+    sizes = np.abs(whole).astype(np.float64)
+    lengths = np.searchsorted(_EPOCHS, sizes, side="right")
+    longest = lengths.max(initial=0)
+    as_one = _counted(whole, parts, longest)
+    if (lengths == longest).all():
+        return as_one, ""
+    each = _counted(whole, parts, lengths)
+    of_our_time = (each >= _OUR_TIME[0]) & (each < _OUR_TIME[1])
+    if not all(of_our_time[lengths == length].mean() > 1 - MOST_MISFITS for length in np.unique(lengths)):
+        return as_one, ""
+    units = ", ".join(_UNITS[length] for length in np.unique(lengths))
+    each = np.where(of_our_time, each, _NAT)
+    if is_monotone(each, strictly=False):
+        return each, f"The times are numbers of different lengths: each was read by its own length, in {units}."
+    examples = " and ".join(str(whole[lengths == length][0]) for length in np.unique(lengths))
+    raise PriceError(
+        f"The times are numbers of different lengths, as {examples}, and read in {units} they do not follow one another: "
+        "write them all in one unit."
+    )
+
+
+def _counted(whole: IntArray, parts: FloatArray | float, lengths: IntArray | np.integer) -> DateArray:
+    """The moments so many units after 1970, the unit by index in _UNITS."""
+    times = np.array([1_000_000, 1_000, 1, 1])[lengths]
+    return _within_reason(np.where(lengths == 3, whole // 1000, whole * times) + np.round(parts * times).astype(np.int64))
 
 
 def _within_reason(microseconds: IntArray) -> DateArray:

@@ -248,7 +248,10 @@ def _can_be_dates(levels: Sequence[Row], column: int, cells: Sequence[str]) -> b
         return True
     if any(len(level) > column and meaning(level[column]).role for level in levels):
         return False
-    dates = read_dates(Cells.of(list(cells))).values
+    try:
+        dates = read_dates(Cells.of(list(cells))).values
+    except PriceError:
+        return False
     return not np.isnat(dates).any() and is_monotone(dates, strictly=True)
 
 
