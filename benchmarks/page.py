@@ -145,8 +145,8 @@ def main_thread_ms(page: Page, seconds: float = 10.0) -> tuple[float, int]:
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
     page.evaluate("""() => {
-      window.ticks = 0;
-      document.querySelector(".live-chart").on("plotly_afterplot", () => window.ticks++);
+      window.ticks = 0;  // every tick brings new actions; new returns only when an episode has ended
+      document.querySelectorAll(".live-chart")[1].on("plotly_afterplot", () => window.ticks++);
     }""")
     before = busy_s(session)
     page.wait_for_timeout(1000 * seconds)

@@ -1,7 +1,9 @@
 """A run as it happens: the buttons that steer it, how far it is, what it does, and what came of it."""
 
 import logging
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import streamlit as st
@@ -22,6 +24,7 @@ from pgcore.tasks import TASKS, find_task
 
 TICK_S = 0.25
 WAITING_TICK_S = 1.0
+FIRST_POINT_WITHIN_S = 0.5
 CHART_HEIGHT = 250
 PACES = (0.0, 20.0, 10.0, 5.0, 2.0, 1.0)
 STATUS_WORDS = {
@@ -40,9 +43,14 @@ ShowResult = Callable[[Run, list[Run]], None]
 
 def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) -> Run | None:
     """The right side of a training page: steer and watch the run that the link names, or say how to begin."""
+    if st.session_state.pop(f"{page}.just_pressed", False):
+        _await_first_point(st.session_state[f"{page}.run"])
     runs = _attached(page)
-    tick = _tick(runs)
-    st.fragment(_live, run_every=tick)(page, config, tick)
+    mode = _mode(runs)
+    _toolbar(page, config, runs, mode)
+    if problem := st.session_state.pop(f"{page}.problem", None):
+        st.error(plain(problem))
+    st.fragment(_live, run_every=mode.tick)(page, config, mode)
     shown = _shown(page, runs)
     if config is not None:
         write_link(page, config, st.session_state.get(f"{page}.run"))
@@ -60,6 +68,13 @@ def _show(show_result: ShowResult, run: Run, runs: list[Run]) -> None:
     except (LookupError, TypeError, ValueError):
         logging.getLogger(__name__).exception("The result of run %s cannot be shown", run.id)
         st.error(f"The result of this run cannot be shown. Work it out anew with `python -m pgcore evaluate {run.id}`.")
+
+
+def _await_first_point(run_id: str) -> None:
+    """A warm worker has something to show in a fraction of a second: sooner than an empty chart and the tick after it."""
+    give_up_at = time.monotonic() + FIRST_POINT_WITHIN_S
+    while not len(tail(run_id).read(now=True)) and time.monotonic() < give_up_at:
+        time.sleep(0.01)
 
 
 def _attached(page: str) -> list[Run]:
@@ -100,26 +115,33 @@ def _member_name(run: Run) -> str:
     return f"seed {run.config.seed}" + (f", fold {run.config.fold + 1}" if run.config.folds else "")
 
 
-def _tick(runs: list[Run]) -> float | None:
-    """Seconds between two looks at them; None once nothing more will come."""
+@dataclass(frozen=True)
+class Mode:
+    """What can be done with the runs of a page, and the seconds between two looks at them: None once nothing more will come."""
+
+    tick: float | None
+    is_active: bool
+    is_paused: bool
+
+
+def _mode(runs: list[Run]) -> Mode:
+    is_active = any(not run.is_over for run in runs)
+    is_paused = is_active and any("pause" in (run.desired, run.status.removesuffix("d")) for run in runs)
     if any(run.status in ("starting", "running") for run in runs):
-        return TICK_S
-    return WAITING_TICK_S if any(not run.is_over for run in runs) else None
+        return Mode(TICK_S, is_active, is_paused)
+    return Mode(WAITING_TICK_S if is_active else None, is_active, is_paused)
 
 
-def _live(page: str, config: TrainConfig | None, tick: float | None) -> None:
+def _live(page: str, config: TrainConfig | None, mode: Mode) -> None:
+    """What changes while a run goes on; all else of the page is drawn anew only when that takes another turn."""
     run_id = st.session_state.get(f"{page}.run")
     runs = _members(store().run(run_id)) if run_id else []
-    is_active = any(not run.is_over for run in runs)
-    if _tick(runs) != tick:  # ticks have to begin, to end, or to come at another pace
+    if _mode(runs) != mode:
         st.rerun()
-    _toolbar(page, config, runs, is_active)
-    if problem := st.session_state.pop(f"{page}.problem", None):
-        st.error(plain(problem))
     run = _shown(page, runs)
     if run is None:
         st.progress(0.0, text="Press **Train**. It takes about a second.")
-        _numbers(None, charts.NOTHING)
+        _numbers(charts.NOTHING)
         _charts(page, None, [], config)
         return
     if len(runs) > 1:
@@ -128,7 +150,7 @@ def _live(page: str, config: TrainConfig | None, tick: float | None) -> None:
         st.segmented_control("Shown", list(names), format_func=names.__getitem__, required=True, key=f"{page}.member")
     records = tail(run.id).read(now=run.is_over)
     _progress(run, records, runs)
-    _numbers(run, records)
+    _numbers(records)
     _charts(page, run, runs, config)
     if run.task == "stocks":
         validation_chart(page, run)
@@ -140,9 +162,9 @@ def _live(page: str, config: TrainConfig | None, tick: float | None) -> None:
 # ---- steering
 
 
-def _toolbar(page: str, config: TrainConfig | None, runs: list[Run], is_active: bool) -> None:
+def _toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode) -> None:
     """The buttons act in callbacks and keep their places: a tick that comes in between cannot swallow a click."""
-    is_paused = is_active and any("pause" in (run.desired, run.status.removesuffix("d")) for run in runs)
+    is_active, is_paused = mode.is_active, mode.is_paused
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             "Train",
@@ -211,6 +233,7 @@ def _train(page: str, config: TrainConfig, pause_at: int | None = None) -> None:
     pool().wake()
     st.session_state[f"{page}.run"] = run_ids[0]
     st.session_state[f"{page}.member"] = run_ids[0]
+    st.session_state[f"{page}.just_pressed"] = True
     st.query_params["run"] = run_ids[0]
 
 
@@ -283,18 +306,17 @@ def _state(run: Run) -> str:
     return "solved" if run.status == "finished" else f"{STATUS_WORDS[run.status]}, solved"
 
 
-def _numbers(run: Run | None, records: Records) -> None:
+def _numbers(records: Records) -> None:
     known = len(records) > 0 and len(records.episode_returns) > 0
     mean = f"{records.return_mean[-1]:.4g}" if known else "–"
     best = f"{records.episode_returns.max():.4g}" if known else "–"
     episodes = f"{int(records.episodes[-1]):,}" if len(records) else "–"
     entropy = f"{records.entropy[-1]:.3f}" if len(records) and np.isfinite(records.entropy[-1]) else "–"
-    with st.grid(5, min_column_width=110):
+    with st.grid(4, min_column_width=110):
         st.metric("Return, last 100", mean, help="Mean return of the last 100 finished training episodes (sampled actions).")
         st.metric("Best episode", best)
         st.metric("Episodes", episodes)
         st.metric("Entropy (nats)", entropy, help="How undecided the policy is: 0 when it always picks the same action.")
-        st.metric("Status", _state(run) if run is not None else "ready")
 
 
 def _charts(page: str, run: Run | None, runs: list[Run], config: TrainConfig | None) -> None:

@@ -26,7 +26,8 @@ function themed(layout, style) {
     font: { ...layout.font, color: text, family: read("--st-font") } };
   for (const name of Object.keys(out))
     if (/^[xy]axis/.test(name))
-      out[name] = { gridcolor: lines, zerolinecolor: lines, linecolor: lines, automargin: true, ...out[name] };
+      // Measuring every label anew, to make room for it or to hide it, would take longer than all else.
+      out[name] = { gridcolor: lines, zerolinecolor: lines, linecolor: lines, ticklabeloverflow: "allow", ...out[name] };
   return out;
 }
 

@@ -214,7 +214,8 @@ class Stage {
     on("view", "change", () => this.paint());
     for (const [name, direction] of [["nudge-left", -1], ["nudge-right", 1]])
       on(name, "click", () => { this.nudges[Math.floor(this.at)] = direction; this.rehearse(); this.play(true); });
-    new ResizeObserver(() => this.paint()).observe(root.querySelector(".stage"));
+    const observer = new ResizeObserver(entries => { for (const entry of entries) measure(entry.target); this.paint(); });
+    for (const name of ["stage", "map"]) observer.observe(this.find(name));
   }
 
   show(data) {
@@ -223,6 +224,7 @@ class Stage {
     this.task = TASKS[data.task];
     const followed = isNew || this.checkpoint === null || this.checkpoint === this.policies.length - 1;
     this.policies = data.policies.map(decode);
+    this.colours = null;
     if (isNew) { this.nudges = {}; this.at = 0; this.buildFixed(); }
     if (followed) this.checkpoint = this.policies.length - 1;
     const slider = this.find("checkpoint");
@@ -283,7 +285,7 @@ class Stage {
     this.before = now;
     const last = this.episode.states.length - 1;
     if (this.at >= last) { this.at = last; this.play(false); }
-    this.paint();
+    if (this.isPlaying) this.draw(); else this.paint();
     if (this.isPlaying) this.frame = requestAnimationFrame(next => this.tick(next));
   }
 
@@ -309,13 +311,31 @@ class Stage {
     const read = (name, fallback) => style.getPropertyValue(name).trim() || fallback;
     this.ink = { text: read("--st-text-color", "#222"), line: read("--st-border-color", "#bbb"), pole: "#E69F00",
       back: read("--st-background-color", "#fff") };
+    this.describe();
+    this.draw();
+  }
+
+  // For those who do not see it; at rest only, since a browser that is told sixty times a second gets nothing else done.
+  describe() {
+    const { states, actions, total } = this.episode, step = Math.floor(this.at), { map, verbs } = this.task;
+    const doing = actions[Math.min(step, actions.length - 1)], isChange = this.find("view").value === "change";
+    this.find("stage").setAttribute("aria-label",
+      `The agent at step ${step} of ${states.length - 1}, return ${total.toFixed(0)}; action ${verbs[doing] ?? doing.toFixed(2)}.`);
+    const first = verbs[0] ?? "negative torque", last = verbs.at(-1) ?? "positive torque";
+    this.find("map").setAttribute("aria-label",
+      `Policy map over ${map.x[1]} and ${map.y[1]}: blue where it chooses ${first}, orange where ${last}.`);
+    this.find("legend").textContent = isChange ? "what learning changed since the first checkpoint" : `blue: ${first} · orange: ${last} · dots: states visited`;
+  }
+
+  // One frame.
+  draw() {
     this.paintStage();
     this.paintMap();
     this.find("time").value = this.at;
   }
 
   paintStage() {
-    const [pen, w, h] = canvas(this.find("stage")), { states, actions, total, isOver } = this.episode;
+    const [pen, w, h] = canvas(this.find("stage")), { states, total, isOver } = this.episode;
     const step = Math.floor(this.at), part = this.at - step;
     const here = between => (states, t) => {
       const a = states[Math.min(t, states.length - 1)], b = states[Math.min(t + 1, states.length - 1)];
@@ -334,9 +354,6 @@ class Stage {
     pen.textAlign = "right";
     pen.fillText(`return ${total.toFixed(Math.abs(total) < 1000 ? 0 : 1)}`, w - 8, 18);
     this.paintChances(pen, w, h, states[Math.min(step, states.length - 1)]);
-    const doing = actions[Math.min(step, actions.length - 1)];
-    this.find("stage").setAttribute("aria-label",
-      `The agent at step ${step} of ${states.length - 1}, return ${total.toFixed(0)}; action ${this.task.verbs[doing] ?? doing.toFixed(2)}.`);
   }
 
   paintChances(pen, w, h, state) {
@@ -360,23 +377,35 @@ class Stage {
     });
   }
 
-  paintMap() {
-    const node = this.find("map"), [pen, w, h] = canvas(node), { map } = this.task;
-    const [xi, xName, x0, x1, xUnit] = map.x, [yi, yName, y0, y1, yUnit] = map.y;
-    const left = 44, bottom = 34, wide = w - left - 8, high = h - bottom - 8;
-    const isChange = this.find("view").value === "change";
+  // A pixel for each cell of the map, worked out anew only when what it shows has changed.
+  mapColours() {
+    const isChange = this.find("view").value === "change", fixed = [...this.find("fixed").querySelectorAll("input")];
+    const shows = [this.checkpoint, isChange, ...fixed.map(input => input.value)].join();
+    if (this.colours?.shows === shows) return this.colours;
+    const [xi, , x0, x1, xUnit] = this.task.map.x, [yi, , y0, y1, yUnit] = this.task.map.y;
     const state = this.episode.states[0].map(() => 0);
-    for (const input of this.find("fixed").querySelectorAll("input")) state[input.dataset.index] = +input.value;
-    const cells = 48, wideCell = wide / cells, highCell = high / cells;
-    pen.clearRect(0, 0, w, h);
+    for (const input of fixed) state[input.dataset.index] = +input.value;
+    const cells = 48, colours = document.createElement("canvas");
+    colours.width = colours.height = cells;
+    const pen = colours.getContext("2d"), pixels = pen.createImageData(cells, cells);
     for (let i = 0; i < cells; i++)
       for (let j = 0; j < cells; j++) {
         state[xi] = (x0 + (x1 - x0) * (i + 0.5) / cells) * xUnit;
         state[yi] = (y0 + (y1 - y0) * (j + 0.5) / cells) * yUnit;
         const now = lean(this.task, this.policy, state);
-        pen.fillStyle = diverging(isChange ? (now - lean(this.task, this.policies[0], state)) / 2 : now);
-        pen.fillRect(left + i * wideCell, 8 + high - (j + 1) * highCell, wideCell + 0.6, highCell + 0.6);
+        const shown = isChange ? (now - lean(this.task, this.policies[0], state)) / 2 : now;
+        pixels.data.set([...diverging(shown), 255], 4 * ((cells - 1 - j) * cells + i));
       }
+    pen.putImageData(pixels, 0, 0);
+    return this.colours = Object.assign(colours, { shows });
+  }
+
+  paintMap() {
+    const [pen, w, h] = canvas(this.find("map")), { map } = this.task;
+    const [xi, xName, x0, x1, xUnit] = map.x, [yi, yName, y0, y1, yUnit] = map.y;
+    const left = 44, bottom = 34, wide = w - left - 8, high = h - bottom - 8;
+    pen.clearRect(0, 0, w, h);
+    pen.drawImage(this.mapColours(), left, 8, wide, high);
     const px = s => left + (wrapIf(s[xi], xName) / xUnit - x0) / (x1 - x0) * wide;
     const py = s => 8 + high - (s[yi] / yUnit - y0) / (y1 - y0) * high;
     pen.save(); pen.beginPath(); pen.rect(left, 8, wide, high); pen.clip();
@@ -392,18 +421,22 @@ class Stage {
     pen.textAlign = "right";
     for (const [value, at] of [[y1, 18], [(y0 + y1) / 2, 8 + high / 2 + 4], [y0, 8 + high]]) pen.fillText(tidy(value), left - 5, at);
     pen.save(); pen.translate(11, 8 + high / 2); pen.rotate(-Math.PI / 2); pen.textAlign = "center"; pen.fillText(yName, 0, 0); pen.restore();
-    const first = this.task.verbs[0] ?? "negative torque", last = this.task.verbs.at(-1) ?? "positive torque";
-    node.setAttribute("aria-label", `Policy map over ${xName} and ${yName}: blue where it chooses ${first}, orange where ${last}.`);
-    this.find("legend").textContent = isChange ? "what learning changed since the first checkpoint" : `blue: ${first} · orange: ${last} · dots: states visited`;
   }
 }
 
 const wrapIf = (value, name) => (name.includes("angle (°)") ? wrap(value) : value);
 const tidy = value => (Math.abs(value) < 1 && value ? value.toFixed(2) : value.toFixed(value % 1 ? 1 : 0));
 
+const sizes = new WeakMap();
+
+function measure(node) {
+  const box = node.getBoundingClientRect(), size = [Math.max(box.width, 10), Math.max(box.height, 10)];
+  sizes.set(node, size);
+  return size;
+}
+
 function canvas(node) {
-  const ratio = devicePixelRatio || 1, box = node.getBoundingClientRect();
-  const w = Math.max(box.width, 10), h = Math.max(box.height, 10);
+  const ratio = devicePixelRatio || 1, [w, h] = sizes.get(node) ?? measure(node);
   if (node.width !== Math.round(w * ratio) || node.height !== Math.round(h * ratio)) {
     node.width = Math.round(w * ratio); node.height = Math.round(h * ratio);
   }
@@ -415,7 +448,7 @@ function canvas(node) {
 // −1 blue, 0 white, 1 orange: told apart by colour-blind eyes too.
 function diverging(value) {
   const t = clip(Math.abs(value), 0, 1), end = value < 0 ? [0, 114, 178] : [230, 159, 0];
-  return `rgb(${end.map(c => Math.round(245 + (c - 245) * t)).join(",")})`;
+  return end.map(c => Math.round(245 + (c - 245) * t));
 }
 
 export { TASKS, decode, outputs, probabilities };

@@ -83,12 +83,14 @@ class Journal:
         return True
 
     def listen(self) -> None:
-        """Hear what is wanted."""
+        """Hear what is wanted. When to write next stays as it was, however often one listens."""
 
         def talk() -> None:
             self.control = self.store.control(self.run_id)
 
-        self._attempt(talk)
+        due_at = self._due_at
+        if self._attempt(talk):
+            self._due_at = due_at
 
     def conclude(self, status: Status, *, error: str = "", solved: bool = False) -> None:
         """Write what waits and how the run ended, together. Raises StoreError after minutes in vain."""

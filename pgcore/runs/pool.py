@@ -161,11 +161,19 @@ class Pool:
                 self.store.add_event(run_id, "process", f"Its process ended with code {worker.exit_code}.")
 
     def _fill(self) -> None:
-        while len(self._idle) < max(self.warm, self._wanted()) and time.monotonic() >= self._spawn_at and not self._is_closing:
+        while (
+            len(self._idle) < max(self._warming(), self._wanted())
+            and time.monotonic() >= self._spawn_at
+            and not self._is_closing
+        ):
             worker = Worker(self._command, self.store.url, self._log)
             with self._lock:
                 self._idle.append(worker)
                 self._promote()
+
+    def _warming(self) -> int:
+        """One worker at a time gets warm: loading torch keeps a core busy, and somebody may be opening the first page."""
+        return min(self.warm, self.ready + 1)
 
     def _wanted(self) -> int:
         """How many more could be put to work at once."""
