@@ -1,6 +1,7 @@
 """A policy played once through a part of history, and the accounts of it."""
 
 import json
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +17,7 @@ from pgcore.market.backtest import (
     check_look_ahead,
     collapse,
     compare,
+    equity_of,
     evaluate_parts,
     play,
     reprice,
@@ -124,6 +126,20 @@ def test_accounts_of_many_at_once_are_those_of_each_by_hand(actions, seed, cost,
         np.testing.assert_allclose(ledger.equity[:, lane], expected, rtol=1e-9, atol=1e-12)
         paid = ledger.paid[:, lane].sum()
         assert paid >= cost * ledger.traded[:, lane].sum() - 1e-12
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    actions=action_lists,
+    seed=st.integers(0, 10**6),
+    cost=st.floats(0, 0.05),
+    borrow=st.floats(0, 0.001),
+    allow_short=st.booleans(),
+)
+def test_the_quick_way_to_an_equity_is_the_slow_one(actions, seed, cost, borrow, allow_short):
+    prices, position = walk(len(actions) + 1, seed, deviation=0.1), positions(actions, allow_short)
+    slow = simulate(position[:, None], prices.close, prices.open[1:], cost, borrow).equity[:, 0]
+    np.testing.assert_allclose(equity_of(position, prices.close, prices.open[1:], cost, borrow), slow, rtol=1e-9, atol=1e-12)
 
 
 @settings(deadline=None, max_examples=80)
@@ -257,6 +273,52 @@ def test_an_agent_that_knows_tomorrow_beats_them_all():
     prices = walk()
     rising = np.diff(prices.close)[100:199] > 0
     assert compare(np.where(rising, BUY, SELL), stocks(), prices, Part("test", 100, 200)).beats_random() == 1
+
+
+# ---- long histories
+
+
+def test_a_long_history_takes_memory_for_its_rows_and_not_for_every_random_policy():
+    rows = 50_000
+    prices, part = walk(rows, deviation=0.001), Part("test", WINDOW, rows)
+    actions = np.random.default_rng(1).choice(3, len(part) - 1, p=[0.01, 0.01, 0.98])
+    tracemalloc.start()
+    compared = compare(actions, stocks(), prices, part)
+    compared.sharpe_interval()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100e6, "the equity of 200 random policies on every row alone is 80 MB, the draws of a bootstrap 400 MB"
+    assert len(compared.random) == len(compared.shown) == 4000
+    assert (compared.shown[0], compared.shown[-1]) == (0, len(part) - 1)
+
+
+def test_what_is_kept_of_a_long_part_is_what_a_chart_can_show_and_every_action():
+    rows = 30_000
+    result = evaluate_parts(Softmax(scale=30.0), stocks(), walk(rows, deviation=0.001))
+    for part in result["parts"]:
+        curves = result["curves"][part["part"]]
+        assert len(curves["actions"]) == part["rows"] - 1
+        assert len(curves["dates"]) == len(curves["agent"]) == len(curves["random"]["0.5"]) == min(part["rows"], 4000)
+        assert len(curves["position"]) == len(curves["probabilities"]) == min(part["rows"], 4000) - 1
+        assert (curves["dates"][0], curves["dates"][-1]) == (part["from"], part["to"])
+        assert curves["agent"][-1] - 1 == pytest.approx(part["total_return"], abs=1e-6)
+
+
+def test_a_policy_is_asked_in_batches_of_bounded_size(monkeypatch):
+    asked = []
+
+    class Counting(Softmax):
+        def probabilities(self, obs):
+            asked.append(len(obs))
+            return super().probabilities(obs)
+
+    whole = play(Softmax(), stocks(), walk(), Part("test", WINDOW, 200))
+    monkeypatch.setattr("pgcore.market.backtest.ASKED_AT_ONCE", 100)
+    in_batches = play(Counting(), stocks(), walk(), Part("test", WINDOW, 200))
+    assert max(asked) == 100
+    assert sum(asked) == 3 * 189
+    np.testing.assert_array_equal(in_batches.actions, whole.actions)
+    np.testing.assert_allclose(in_batches.probabilities, whole.probabilities)
 
 
 # ---- parts

@@ -73,6 +73,22 @@ def test_queued_runs_are_trained_each_by_a_process_of_its_own(store: RunStore, m
     assert pool.problem == ""
 
 
+def test_workers_get_warm_one_after_the_other(store: RunStore, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[pool_module.Worker] = []
+    others_getting_warm: list[int] = []
+    begin = pool_module.Worker.__init__
+
+    def noted(worker: pool_module.Worker, *args: object) -> None:
+        others_getting_warm.append(sum(not other.is_ready for other in started))
+        begin(worker, *args)
+        started.append(worker)
+
+    monkeypatch.setattr(pool_module.Worker, "__init__", noted)
+    pool = make_pool(store, warm=3, cap=3)
+    eventually(lambda: pool.ready == 3)
+    assert others_getting_warm == [0, 0, 0]
+
+
 def test_a_pool_that_keeps_none_ready_starts_as_many_as_there_are_runs(
     store: RunStore, make_pool: MakePool, children: Callable[[], set[int]]
 ) -> None:

@@ -206,6 +206,13 @@ def test_bootstrap_keeps_what_belongs_together():
     assert np.isnan(sharpe_difference(returns[:1], returns[:1], YEAR)).all()
 
 
+def test_bootstrap_does_not_depend_on_how_much_is_drawn_at_a_time(monkeypatch):
+    one, other = some_returns(0, 301), some_returns(1, 301)
+    together = sharpe_difference(one, other, YEAR, resamples=100, seed=5)
+    monkeypatch.setattr(luck, "NUMBERS_AT_ONCE", 1000)
+    assert sharpe_difference(one, other, YEAR, resamples=100, seed=5) == together
+
+
 def test_bootstrap_draws_blocks_so_that_trends_widen_the_interval():
     shocks = np.random.default_rng(0).standard_normal(2000)
     trending = np.convolve(shocks, np.ones(8), "valid")

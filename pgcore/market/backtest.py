@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgcore.errors import BadInput
-from pgcore.market.accounting import ACTIONS, HOLD, positions, simulate
+from pgcore.market.accounting import ACTIONS, HOLD, borrow_due, positions, simulate, trade
 from pgcore.market.accounts import Backtest
 from pgcore.market.features import FEATURES
 from pgcore.market.luck import sharpe_difference
@@ -28,6 +28,8 @@ BASELINES = ("buy_and_hold", "moving_average_rule", "cash")
 COLLAPSED = 0.99
 BASIS_POINT = 1e-4
 POSITIONS = (-1.0, 0.0, 1.0)
+ASKED_AT_ONCE = 2**18  # observations: what a policy makes of one may be a hundred times as large
+MOST_SHOWN = 4_000
 
 
 class Probabilities(Protocol):
@@ -54,18 +56,27 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The agent beside what needs no skill, all from one pass and net of the same costs; `random` [T, 200] is equity."""
+    """The agent beside what needs no skill, all from one pass and net of the same costs.
+
+    `random` [K, 200] is the equity of random policies on the rows `shown` [K] of the part: all of them, or 4,000 evenly
+    spread ones of a longer part, the first and the last among them.
+    """
 
     agent: Backtest
     buy_and_hold: Backtest
     moving_average_rule: Backtest
     cash: Backtest
+    shown: NDArray[np.int64]
     random: FloatArray
     allow_short: bool
 
     def beats_random(self) -> float:
         """Share of the random policies that end with less than the agent: about even without skill; a tie is no win."""
         return float(np.mean(self.random[-1] < self.agent.equity[-1] * (1.0 - 1e-12)))
+
+    def sharpe_interval(self, seed: int = 0) -> tuple[float, float]:
+        """The 95 % interval of the yearly Sharpe ratio less that of buy-and-hold: see `sharpe_difference`."""
+        return sharpe_difference(self.agent.returns, self.buy_and_hold.returns, self.agent.periods_per_year, seed=seed)
 
 
 def play(
@@ -80,8 +91,7 @@ def play(
     table = features.table(prices.close, config.window)
     rows = np.arange(part.start, part.stop - 1)
     seen = np.stack([features.observe(table, rows, np.full(len(rows), held)) for held in POSITIONS], axis=1)
-    probability = np.asarray(policy.probabilities(seen.reshape(-1, seen.shape[-1])), dtype=np.float64)
-    probability = probability.reshape(len(rows), len(POSITIONS), len(ACTIONS))
+    probability = _ask(policy, seen.reshape(-1, seen.shape[-1])).reshape(len(rows), len(POSITIONS), len(ACTIONS))
     if greedy:
         choice = probability.argmax(axis=2)
     else:
@@ -98,6 +108,14 @@ def play(
     return Record(part, seen[at, path], probability[at, path], actions, positions(actions, config.allow_short))
 
 
+def _ask(policy: Probabilities, obs: NDArray[np.float32]) -> FloatArray:
+    """π(·|s) [B, 3] for observations [B, D], in batches that bound what a network with wide layers keeps of them."""
+    answers = np.empty((len(obs), len(ACTIONS)))
+    for at in range(0, len(obs), ASKED_AT_ONCE):
+        answers[at : at + ASKED_AT_ONCE] = policy.probabilities(obs[at : at + ASKED_AT_ONCE])
+    return answers
+
+
 def reprice(actions: NDArray[np.integer], config: "TrainConfig", prices: PriceSeries, part: Part) -> Backtest:
     """The accounts of recorded actions [R] at the costs, fill and shorting of `config`: change these, nothing is retrained."""
     return account(positions(np.asarray(actions), config.allow_short)[:, None], config, prices, part)[0]
@@ -105,11 +123,10 @@ def reprice(actions: NDArray[np.integer], config: "TrainConfig", prices: PriceSe
 
 def account(target: FloatArray, config: "TrainConfig", prices: PriceSeries, part: Part) -> list[Backtest]:
     """The accounts of N exposures [R, N] over a part, each from flat and at the costs of `config`."""
-    rows = slice(part.start, part.stop)
-    dates, close = prices.dates[rows], prices.close[rows]
-    filled, fill = (dates[1:], prices.open[rows][1:]) if config.fill == "next-open" else (dates[:-1], close[:-1])
-    cost = config.cost_bps * BASIS_POINT
-    ledger = simulate(target, close, fill, cost, config.borrow_bps * BASIS_POINT / prices.periods_per_year)
+    dates = prices.dates[part.start : part.stop]
+    close, fill, cost, borrow = _terms(config, prices, part)
+    filled = dates[1:] if config.fill == "next-open" else dates[:-1]
+    ledger = simulate(target, close, fill, cost, borrow)
     return [
         Backtest(
             dates=dates,
@@ -126,6 +143,39 @@ def account(target: FloatArray, config: "TrainConfig", prices: PriceSeries, part
         )
         for lane in range(target.shape[1])
     ]
+
+
+def _terms(config: "TrainConfig", prices: PriceSeries, part: Part) -> tuple[FloatArray, FloatArray, float, float]:
+    """Closes [T] and fills [R] of a part, cost as a share of the value traded, borrow cost as a share of a short a row."""
+    close, opening = prices.close[part.start : part.stop], prices.open[part.start : part.stop]
+    fill = opening[1:] if config.fill == "next-open" else close[:-1]
+    return close, fill, config.cost_bps * BASIS_POINT, config.borrow_bps * BASIS_POINT / prices.periods_per_year
+
+
+def equity_of(position: FloatArray, close: FloatArray, fill: FloatArray, cost: float, borrow: float) -> FloatArray:
+    """The equity [T] that `simulate` accounts for positions [R] of one strategy, without its walk from trade to trade.
+
+    Every trade moves all there is, so equity is the product of what each holding spell makes of 1. That is quick enough for
+    hundreds of strategies one after the other, where side by side they take memory for each row of each.
+    """
+    equity = np.ones(len(close))
+    begin = np.flatnonzero(np.diff(position, prepend=0.0))
+    if not len(begin):
+        return equity
+    nothing = np.zeros(len(begin))
+    cash, shares, _ = trade(nothing + 1.0, nothing, position[begin], fill[begin], cost)
+    due = borrow * np.concatenate([[0.0], np.cumsum(close[1:])])
+    owed = borrow_due(shares[:-1], np.diff(due[begin]), 1.0)
+    left, _, _ = trade(cash[:-1] - owed, shares[:-1], nothing[1:], fill[begin[1:]], cost)
+    before = np.concatenate([[1.0], np.cumprod(left)])
+    length = np.diff(begin, append=len(position))
+    later = slice(begin[0] + 1, None)
+    held = np.repeat(before * shares, length)
+    equity[later] = np.repeat(before * cash, length) + held * close[later]
+    if (position < 0).any():
+        equity[later] -= borrow_due(held, due[later] - np.repeat(due[begin], length), 1.0)
+        equity[np.maximum.accumulate(equity <= 0)] = 0.0
+    return equity
 
 
 def compare(
@@ -145,12 +195,14 @@ def compare_positions(
     rows = slice(part.start, part.stop - 1)
     side = np.sign(prices.close[rows] - moving_average(prices.close, config.window)[rows])
     rule = side if config.allow_short else np.maximum(side, 0.0)
-    band = shuffled_positions(agent, RANDOM_POLICIES, np.random.default_rng(seed))
-    target = np.column_stack([agent, np.ones_like(agent), rule, np.zeros_like(agent), band])
-    agent_account, hold, rule_account, cash, *random = account(target, config, prices, part)
-    return Comparison(
-        agent_account, hold, rule_account, cash, np.column_stack([lane.equity for lane in random]), config.allow_short
-    )
+    alone = (agent, np.ones_like(agent), rule, np.zeros_like(agent))
+    shown = np.unique(np.linspace(0, len(agent), min(len(agent) + 1, MOST_SHOWN)).round().astype(np.int64))
+    rng, terms = np.random.default_rng(seed), _terms(config, prices, part)
+    random = np.empty((len(shown), RANDOM_POLICIES))
+    for lane in range(RANDOM_POLICIES):
+        random[:, lane] = equity_of(shuffled_positions(agent, 1, rng)[:, 0], *terms)[shown]
+    agent_account, hold, rule_account, cash = (account(target[:, None], config, prices, part)[0] for target in alone)
+    return Comparison(agent_account, hold, rule_account, cash, shown, random, config.allow_short)
 
 
 def shuffled_positions(position: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
@@ -201,7 +253,9 @@ def collapse(record: Record) -> str | None:
 def evaluate_parts(policy: Probabilities, config: "TrainConfig", prices: PriceSeries, *, greedy: bool = True) -> dict[str, Any]:
     """A policy on every part, ready for JSON: `parts`, a list of numbers by part, and `curves`, their rows by part's name.
 
-    A number that does not exist is None. `curves` holds what charts need and what `reprice` and `compare` start from.
+    A number that does not exist is None; the interval of the Sharpe difference is not worked out where the agent trained.
+    `curves` holds what charts need, on the rows that `Comparison.shown` tells, and all `actions`, which `reprice` and
+    `compare` start from.
     """
     parts, curves = [], {}
     for part in split(config, prices).parts:
@@ -214,7 +268,7 @@ def evaluate_parts(policy: Probabilities, config: "TrainConfig", prices: PriceSe
 
 def _numbers(record: Record, compared: Comparison, config: "TrainConfig") -> dict[str, Any]:
     agent, names = compared.agent, FEATURES[config.features].names
-    interval = sharpe_difference(agent.returns, compared.buy_and_hold.returns, agent.periods_per_year, seed=config.seed)
+    interval = compared.sharpe_interval(config.seed) if record.part.name != "train" else (math.nan, math.nan)
     seen = {
         action: dict(zip(names, record.obs[record.actions == code].mean(axis=0).tolist(), strict=True))
         for code, action in enumerate(ACTIONS)
@@ -245,16 +299,20 @@ def _measured(backtest: Backtest) -> dict[str, float | int | None]:
 
 
 def _curves(record: Record, compared: Comparison) -> dict[str, Any]:
-    """Rows [T] of dates and equity, and [R] of decisions, rounded to what a chart can show."""
+    """Dates and equity on the rows shown [K], the decisions on all of these but the last, and the actions on every row.
+
+    Rounded to what a chart can show.
+    """
     band = np.quantile(compared.random, RANDOM_QUANTILES, axis=1)
+    shown, decided = compared.shown, compared.shown[:-1]
     return {
-        "dates": compared.agent.dates.astype("datetime64[s]").astype(str).tolist(),
-        "close": compared.agent.close.tolist(),
-        **{name: getattr(compared, name).equity.round(6).tolist() for name in ("agent", *BASELINES)},
+        "dates": compared.agent.dates[shown].astype("datetime64[s]").astype(str).tolist(),
+        "close": compared.agent.close[shown].tolist(),
+        **{name: getattr(compared, name).equity[shown].round(6).tolist() for name in ("agent", *BASELINES)},
         "random": {f"{q:g}": row.round(6).tolist() for q, row in zip(RANDOM_QUANTILES, band, strict=True)},
         "actions": record.actions.tolist(),
-        "position": record.position.astype(int).tolist(),
-        "probabilities": record.probabilities.round(4).tolist(),
+        "position": record.position[decided].astype(int).tolist(),
+        "probabilities": record.probabilities[decided].round(4).tolist(),
     }
 
 

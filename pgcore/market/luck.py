@@ -15,6 +15,7 @@ FloatArray = NDArray[np.float64]
 
 NORMAL = NormalDist()
 EULER_GAMMA = 0.5772156649015329
+NUMBERS_AT_ONCE = 2**20  # drawn at a time: a million rows need no more memory than a thousand
 
 
 def probabilistic_sharpe(returns: FloatArray, benchmark: float = 0.0) -> float:
@@ -63,16 +64,30 @@ def sharpe_difference(
     rows = len(one)
     if rows < 2:
         return math.nan, math.nan
-    rng = np.random.default_rng(seed)
-    step = np.arange(rows)
-    begins = rng.random((resamples, rows)) < rows ** (-1.0 / 3.0)
-    begins[:, 0] = True
-    began = np.maximum.accumulate(np.where(begins, step, 0), axis=1)
-    start = np.take_along_axis(rng.integers(rows, size=(resamples, rows)), began, axis=1)
-    drawn = (start + step - began) % rows
-    difference = _row_sharpe(one[drawn]) - _row_sharpe(other[drawn])
+    begin = np.random.default_rng(seed)
+    start = np.random.Generator(np.random.PCG64(seed).advance(resamples * rows))  # where all of `begin` would have ended
+    several = max(1, NUMBERS_AT_ONCE // rows)
+    difference = np.concatenate(
+        [_resampled(one, other, min(several, resamples - k), begin, start) for k in range(0, resamples, several)]
+    )
     low, high = np.quantile(difference * math.sqrt(periods), [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
     return float(low), float(high)
+
+
+def _resampled(
+    one: FloatArray, other: FloatArray, count: int, begin: np.random.Generator, start: np.random.Generator
+) -> FloatArray:
+    """Sharpe(one) − Sharpe(other) on `count` resamples, [count]: `begin` draws where blocks begin, `start` at which row."""
+    rows = len(one)
+    step = np.arange(rows)
+    begins = begin.random((count, rows)) < rows ** (-1.0 / 3.0)
+    begins[:, 0] = True
+    began = np.maximum.accumulate(np.where(begins, step, 0), axis=1)
+    drawn = np.take_along_axis(start.integers(rows, size=(count, rows)), began, axis=1)
+    drawn += step
+    drawn -= began
+    drawn %= rows
+    return _row_sharpe(one[drawn]) - _row_sharpe(other[drawn])
 
 
 def _row_sharpe(returns: FloatArray) -> FloatArray:

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pgcore.acting import read_actor
+from pgcore.market.accounting import positions
 from pgcore.market.backtest import Comparison, compare, compare_positions, growth
 from pgcore.market.parts import split, split_once
 from pgcore.market.verdict import Verdict, verdict
@@ -35,14 +37,18 @@ def compared_on(store: RunStore, run: Run, result: dict[str, Any], part: str = "
     """The recorded decisions of a run on a part, beside everything they are compared with."""
     prices = resolve_prices(store, run.prices)
     rows = {each.name: each for each in split(run.config, prices).parts}[part]
-    return compare(np.array(result["curves"][part]["actions"]), run.config, prices, rows, seed=run.config.seed)
+    return compare(_actions(result, part), run.config, prices, rows, seed=run.config.seed)
 
 
 def compared_walk(store: RunStore, runs: Sequence[Run], results: Sequence[dict[str, Any]]) -> Comparison:
     """The folds of a walk-forward, in order, as one account over all their test parts."""
     prices, config = resolve_prices(store, runs[0].prices), runs[0].config
-    held = np.concatenate([np.array(result["curves"]["test"]["position"], dtype=float) for result in results])
+    held = np.concatenate([positions(_actions(result, "test"), config.allow_short) for result in results])
     return compare_positions(held, config, prices, split_once(config, prices).test, seed=config.seed)
+
+
+def _actions(result: dict[str, Any], part: str) -> NDArray[np.int64]:
+    return np.array(result["curves"][part]["actions"], dtype=np.int64)
 
 
 def _tried(config_json: str) -> str:
