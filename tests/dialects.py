@@ -94,6 +94,8 @@ DIALECTS: dict[str, Dialect | Callable[[PriceSeries], bytes]] = {
         "Zmiana%"], date=strftime("%d.%m.%Y"), price=_COMMA, volume=millions(","), columns=[*"dcohlv", "0,35%"]),
     "Investing.com in Dutch": replace(_INVESTING, header=["Datum", "Laatste", "Open", "Hoog", "Laag", "Vol.",
         "Verschil %"], date=strftime("%d.%m.%Y"), price=_COMMA, volume=millions(","), columns=[*"dcohlv", "0,35%"]),
+    "Investing.com in Arabic": replace(_INVESTING, header=["التاريخ", "آخر سعر", "افتتاح", "أعلى", "أدنى", "الحجم",
+        "نسبة التغير %"], date=strftime("%d/%m/%Y"), price=number(thousands=",")),
     "Investing.com in Vietnamese": replace(_INVESTING, header=["Ngày", "Lần cuối", "Mở", "Cao", "Thấp", "KL",
         "% Thay đổi"], date=strftime("%d/%m/%Y"), price=number(thousands=",")),
     "Binance klines": Dialect("", [*"dohlcv", "1700524799999", "123456.78", "1234", "500.5", "61728.39", "0"],

@@ -250,6 +250,22 @@ class TestChoosingColumns:
             assert np.array_equal(getattr(imported.series, column), getattr(BASE, column)), column
         assert not imported.report.warnings
 
+    @pytest.mark.parametrize(
+        ("header", "columns"),
+        [
+            ("Date,Gold Price,Open,High,Low", "dcohl"),
+            ("Date,Open,High,Low,BTC Close", "dohlc"),
+            ("Date,Open,High,Low,Close USD/oz,Volume", "dohlcv"),
+            ("Date,Open,High,Low,Close of ACME,Volume", "dohlcv"),
+        ],
+    )
+    def test_only_the_close_says_of_what(self, header, columns):
+        imported = import_prices(Dialect(header, columns).write(BASE))
+        for column in ("open", "high", "low", "close"):
+            assert np.array_equal(getattr(imported.series, column), getattr(BASE, column)), column
+        assert not imported.report.warnings
+        assert ("volume" in imported.report.columns) == ("v" in columns)
+
     @pytest.mark.parametrize("ticker", ["DE", "LOW", "NAV"])
     def test_a_ticker_beside_a_price_that_is_also_such_a_word(self, ticker):
         data = text(f"Date,{ticker} Close,MSFT Close", "2024-01-02,1.5,2.5", "2024-01-03,1.6,2.6")

@@ -116,7 +116,16 @@ def _groups(layout: Layout, rest: Sequence[int]) -> Groups:
         certain = found.role in _ROLES and (not found.letter or len(letters) >= 4)
         if certain and (is_numeric(layout, i) or found.role == "volume"):
             groups.setdefault(found.group, {}).setdefault(found.role, []).append((found.adjusted, found.rank, i))
-    return groups
+    return _with_the_rest(groups)
+
+
+def _with_the_rest(groups: Groups) -> Groups:
+    """Where only one close is there and it alone names a ticker ("Gold Price,Open,High,Low"), the rest is of that ticker."""
+    priced = [group for group, roles in groups.items() if "close" in roles]
+    if len(priced) != 1 or priced == [""] or "" not in groups:
+        return groups
+    own, rest = groups[priced[0]], groups[""]
+    return groups | {priced[0]: {role: own.get(role, []) + rest.get(role, []) for role in (*own, *rest)}}
 
 
 def _completed(layout: Layout, taken: Taken, rest: Sequence[int], decimal: str | None) -> Taken:

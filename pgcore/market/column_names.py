@@ -113,7 +113,7 @@ _PARTICLES = "de di del da d le la los el il do του της"
 _UNITS = """
     usd eur gbp gbx jpy cny rmb hkd inr krw chf cad aud nzd pln czk huf rub try brl mxn zar sgd twd sek nok dkk us rs pts
     pt points units unit lots lot contracts won yen dollar dollars euros euro c k m mio mn thousand thousands million
-    millions
+    millions oz ozt ounce barrel bbl tonne mt lb lbs kg gram mwh kwh mmbtu
 """
 _WORD = re.compile(r"[^\s_\-.,;:/\\'\"()\[\]{}<>*†‡#$€£¥₩%|+?!]+")
 _EAST = re.compile(r"[\u0e00-\u0e7f\u3040-\u9fff\uac00-\ud7af]")
