@@ -83,7 +83,7 @@ class Replay:
         self.policy.exploration.fill_(chance)
         left = max(1, min(config.rollout_steps, -(-(config.max_steps - env_steps) // config.num_envs)))
         rollout, self.lanes, returns = collect(self.env, lambda obs: self.policy.act(obs, self.rng), self.lanes, left)
-        check_facts(rollout.obs, rollout.reward)
+        check_facts(rollout.obs, rollout.next_obs, rollout.reward)
         self.memory.add(rollout)
         if config.normalise_observations:
             self.statistics.add(rollout.obs[rollout.valid])
@@ -153,6 +153,7 @@ def learn(
 
     Its gradient is that difference, cut to ±1, times ∇Q(s, a); the target is held fixed. Rewards count in their usual size
     `unit`, so that the learning rate suits any task. Returns the steps as judged, the differences and the gradient's norm.
+    Raises TrainingDiverged where a difference is no number: its gradient would not show it, since it is cut to ±1 too.
     """
     network = learnable.network.network
     trace = network.trace(_rows(steps.obs))
@@ -160,7 +161,9 @@ def learn(
     value = trace[-1].gather(1, action).T
     best = target(_rows(steps.next_obs)).amax(1).unsqueeze(0)
     judged = replace(steps, reward=steps.reward / unit).with_values(value.double().numpy(), best.double().numpy())
-    error = ESTIMATORS["dqn"].weight(judged, config.discount)
+    with np.errstate(invalid="ignore"):  # the next line says it in words
+        error = ESTIMATORS["dqn"].weight(judged, config.discount)
+    learnable.insist_finite(float(np.abs(error).sum()), rate)
     pull = torch.from_numpy(np.clip(error, -1.0, 1.0).astype(np.float32)) / error.size
     network.pull_back(trace, torch.zeros_like(trace[-1]).scatter_(1, action, pull.T))
     return judged, error, learnable.climb(rate, config.gradient_clip)

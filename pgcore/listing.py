@@ -9,7 +9,7 @@ from pgcore import snapshot
 from pgcore.config import TrainConfig
 from pgcore.estimators import ESTIMATORS
 from pgcore.market.prices import PriceSeries
-from pgcore.on_policy import action_share, make_policy
+from pgcore.on_policy import action_share, check_facts, make_policy
 from pgcore.optimisers import Learnable
 from pgcore.policies import Policy
 from pgcore.record import Played, Progress
@@ -37,6 +37,7 @@ class Listing:
             action = int(self.policy.preferences(self.obs).argmax())
             following, reward, terminated, truncated, _ = self.env.step(np.array([action]))
             done = bool(terminated[0] or truncated[0])
+            check_facts(following, reward)
             step = Rollout.of_steps(self.obs, np.array([action]), reward, np.array([done]), following)
             loss, norm = learn(self.learnable, step, self.config)
             actions.append(action)
@@ -70,7 +71,7 @@ def learn(learnable: Learnable[Policy], step: Rollout, config: TrainConfig) -> t
     """One step of Adam down the printed loss r + γ max_a Q(s′, a) − Q(s, a) of one step; that loss, and the gradient's norm.
 
     The listing neither squares the loss nor holds the target fixed: ∇Q(s, a) has the estimator's weight, 1, and
-    ∇max_a Q(s′, a) has −γ times that (0 where the episode is done); the reward is in neither.
+    ∇max_a Q(s′, a) has −γ times that (0 where the episode is done); the reward is in neither. Raises TrainingDiverged.
     """
     network = learnable.network.network
     trace = network.trace(torch.from_numpy(np.concatenate([step.obs[0], step.next_obs[0]]).astype(np.float32)))
@@ -83,4 +84,5 @@ def learn(learnable: Learnable[Policy], step: Rollout, config: TrainConfig) -> t
     downhill[1, best] -= discount * weight
     network.pull_back(trace, downhill)
     loss = float(step.reward[0, 0]) + discount * following[best].item() - now[action].item()
+    learnable.insist_finite(loss, config.learning_rate)
     return loss, learnable.climb(config.learning_rate)

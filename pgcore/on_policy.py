@@ -61,7 +61,7 @@ class OnPolicy:
             progress = update(self.learner, self._batch(rollout, weight), self.config, rate, self.rng)
         except TrainingDiverged:
             self.learner.policy.theta.copy_(self.proven)
-            check_facts(rollout.obs, rollout.reward)
+            check_facts(rollout.obs, rollout.next_obs, rollout.reward)
             raise
         self.proven = before
         if self.config.normalise_observations:
@@ -131,11 +131,12 @@ class OnPolicy:
 def make_learner(config: TrainConfig, env: VectorEnv) -> Learner:
     """Networks and optimisers as the config asks for them, started from its seed."""
     policy = make_policy(config, env)
-    critic = None
-    if ESTIMATORS[config.estimator].critic:
+    critic, row = None, ESTIMATORS[config.estimator]
+    if row.critic:
         network = Critic(len(policy.network.mean), config.hidden_sizes, config.activation)
         critic = Learnable(network, rate_name="critic learning rate")
-    return Learner(Learnable(policy, config.optimiser), critic)
+    rate_name = "trust region δ" if row.update == "natural" else "learning rate"
+    return Learner(Learnable(policy, config.optimiser, rate_name), critic)
 
 
 def make_policy(config: TrainConfig, env: VectorEnv, kind: Kind | None = None) -> Policy:

@@ -33,6 +33,11 @@ def everything(loop):
     return {name: array.copy() for name, array in loop._arrays().items()}
 
 
+def turns(loop, count):
+    for _ in range(count):
+        loop.advance(0)
+
+
 def comes_true(condition):
     end = time.monotonic() + PATIENCE_S
     while not condition() and time.monotonic() < end:
@@ -61,8 +66,7 @@ def test_it_finds_the_better_arm_of_a_bandit():
 def test_what_a_worker_learns_moves_what_is_shared_and_the_policy_that_is_shown():
     loop = Asynchronous(config("Endless", normalise_observations=True), None)
     before, shown = everything(loop), loop.policy.preferences(np.ones((1, 1), np.float32))
-    for _ in range(4):
-        loop.advance(0)
+    turns(loop, 4)
     after = everything(loop)
     assert set(after) == {"theta0", "square0", "theta1", "square1", "unit", "statistics"}
     for name, array in after.items():
@@ -140,8 +144,7 @@ def test_a_run_goes_on_with_the_parameters_the_statistics_and_the_unit_that_it_h
 def test_a_task_that_gives_what_is_no_number_stops_the_run_and_leaves_numbers():
     trainer = Trainer(config("Broken", num_envs=2, rollout_steps=60))
     with pytest.raises(TrainingDiverged, match=r"^Update \d+ went wrong: the task gave an observation or a reward that is not"):
-        for _ in range(6):
-            trainer.step()
+        list(trainer)
     assert trainer.loop.seen.learner.policy.theta.isfinite().all()
 
 
@@ -150,8 +153,7 @@ def test_a_worker_that_is_killed_ends_the_run_and_is_named_as_the_cause():
     loop.advance(0)
     loop.workers[1].process.kill()
     with pytest.raises(RuntimeError, match=rf"worker process .* ended unexpectedly, with exit code -{signal.SIGKILL:d}"):
-        for _ in range(1000):
-            loop.advance(0)
+        turns(loop, 1000)
 
 
 # ---- what is left

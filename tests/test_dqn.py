@@ -9,7 +9,7 @@ import torch
 
 from pgcore.config import TrainConfig
 from pgcore.dqn import Memory, Replay, huber, learn
-from pgcore.optimisers import Learnable
+from pgcore.optimisers import Learnable, TrainingDiverged
 from pgcore.policies import Policy
 from pgcore.rollout import Lanes, Rollout, collect
 from pgcore.trainer import Trainer
@@ -92,6 +92,19 @@ def test_the_gradient_is_that_of_the_huber_loss_with_the_target_held_fixed(termi
     assert norm == pytest.approx(expected.norm().item(), rel=1e-4)
     assert huber(error).mean() == pytest.approx(loss.item(), rel=1e-5)
     assert judged.value.shape == error.shape == (1, 20)
+
+
+def test_an_infinite_difference_stops_the_run_before_a_step_is_taken_on_it():
+    """Cut to ±1 it has a gradient like any other."""
+    policy = Policy(3, 2, "values", (8,), "tanh")
+    learnable, target = Learnable(policy), copy.deepcopy(policy.network)
+    policy.network.layers[-1][1].data.fill_(torch.inf)
+    before = learnable.theta.clone()
+    with pytest.raises(
+        TrainingDiverged, match=r"a loss or a gradient is no longer a number; .* learning rate 0\.1 is too high"
+    ):
+        learn(learnable, target, steps(), 1.0, TrainConfig(estimator="dqn"), 0.1)
+    assert torch.equal(learnable.theta, before)
 
 
 def test_the_target_network_stays_behind_and_is_copied_when_due():

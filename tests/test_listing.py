@@ -7,7 +7,7 @@ import torch
 from pgcore.config import TrainConfig
 from pgcore.evaluate import play
 from pgcore.listing import learn
-from pgcore.optimisers import Learnable
+from pgcore.optimisers import Learnable, TrainingDiverged
 from pgcore.policies import Policy
 from pgcore.rollout import Rollout
 from pgcore.trainer import Trainer
@@ -60,6 +60,20 @@ def test_what_is_done_is_made_more_preferable_without_bound():
         values.append(learnable.network.preferences(done.obs[0])[0, 1])
     assert (np.diff(values) > 0).all()
     assert values[-1] > 50
+
+
+@pytest.mark.parametrize("what", ["reward", "output"])
+def test_a_loss_that_is_no_number_stops_it_before_a_step_is_taken(what):
+    """The reward is not in the gradient, nor is what is added to every output: neither would show there."""
+    learnable = make()
+    if what == "output":
+        learnable.network.network.layers[-1][1].data.fill_(torch.inf)
+    before = learnable.theta.clone()
+    with pytest.raises(
+        TrainingDiverged, match=r"a loss or a gradient is no longer a number; .* learning rate 0\.01 is too high"
+    ):
+        learn(learnable, step(reward=np.nan if what == "reward" else 1.0), CONFIG)
+    assert torch.equal(learnable.theta, before)
 
 
 def test_it_does_not_learn_cartpole():

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,11 @@ def test_a_segment_is_cut_to_what_is_left_of_the_budget():
 # ---- what is learned from
 
 
+def begins_anew(row):
+    """Whether each update begins with a reset of the environments."""
+    return (row.loop, row.gathers) == ("on-policy", "episodes") or row.loop == "listing"
+
+
 def batches(monkeypatch, trainer, updates):
     """What reaches the update."""
     seen, name = [], trainer.loop.estimator.update
@@ -212,6 +218,25 @@ def test_the_discount_factor_weighs_later_steps_less_where_told(monkeypatch):
     (plain,) = batches(monkeypatch, make("reward-to-go", **settings), 1)
     (weighed,) = batches(monkeypatch, make("reward-to-go", discount_weighting=True, **settings), 1)
     torch.testing.assert_close(weighed.weight, plain.weight * 0.9 ** torch.arange(len(plain.weight)))
+
+
+@pytest.mark.parametrize("estimator", [name for name, row in ESTIMATORS.items() if begins_anew(row)])
+def test_whole_episodes_begin_each_time_somewhere_else(estimator):
+    """An environment that is seeded at each reset would play the same beginnings again and again."""
+    trainer, beginnings = make(estimator), []
+    reset = trainer.loop.env.reset
+
+    def spy(**given):
+        obs, info = reset(**given)
+        beginnings.append(obs)
+        return obs, info
+
+    trainer.loop.env.reset = spy
+    some(trainer, 3)
+    first = make(estimator).loop.env.reset(seed=trainer.config.seed)[0]
+    assert len(beginnings) == 3
+    for one, other in combinations([first, *beginnings], 2):
+        assert not np.isin(one, other).any()
 
 
 @pytest.mark.parametrize("estimator", ["value-baseline", "actor-critic", "a2c", "gae", "ppo", "trpo"])
@@ -334,11 +359,24 @@ def test_the_last_good_policy_is_kept():
     assert torch.equal(trainer.loop.learner.policy.theta, good[-1]), "the last whose gradient was seen to be a number"
 
 
-@pytest.mark.parametrize("estimator", ["reward-to-go", "gae", "ppo", "trpo", "dqn"])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_a_task_that_gives_what_is_no_number_is_blamed_for_it(estimator):
-    trainer = make(estimator, task("Broken"), num_envs=2, rollout_steps=60)
+    trainer = make(estimator, task("Broken"), num_envs=2, rollout_steps=60, workers=2)
     with pytest.raises(TrainingDiverged, match=r"the task gave an observation or a reward that is not a finite number"):
-        some(trainer, 5)
+        some(trainer, 6)
+
+
+@pytest.mark.parametrize("estimator", REPEATABLE)
+def test_a_policy_that_is_beyond_all_numbers_stops_the_run_and_the_step_size_is_named_as_the_likely_cause(estimator):
+    trainer = make(estimator, learning_rate=0.002, max_kl=0.015)
+    *_, (_, bias) = trainer.policy.network.layers
+    with torch.no_grad():
+        bias.fill_(math.inf)
+    cause = (
+        r"trust region δ 0\.015 is too high: try 0\.0015\.$" if estimator == "trpo" else r"learning rate 0\.002 is too high: "
+    )
+    with pytest.raises(TrainingDiverged, match=r"^Update \d+ went wrong: .*most likely the " + cause):
+        some(trainer, 6)
 
 
 # ---- the table

@@ -24,7 +24,7 @@ def make(update="ascent", kind="categorical", hidden=(8,), activation="tanh", ro
     policy = Policy(3, 2, kind, hidden, activation)
     critic = Critic(3, (8,), "tanh")
     critic.measure(np.ones(1))
-    learner = Learner(Learnable(policy, config.optimiser), Learnable(critic))
+    learner = Learner(Learnable(policy, config.optimiser, "policy's rate"), Learnable(critic, rate_name="critic's rate"))
     learner.policy.theta.add_(0.3 * torch.randn_like(learner.policy.theta))
     obs = torch.randn(rows, 3)
     action = torch.from_numpy(policy.act(obs.numpy(), np.random.default_rng(0)))
@@ -96,9 +96,11 @@ def test_the_divergence_reported_is_that_of_the_policy_before_from_the_one_after
 @pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("part", ["weight", "target"])
 def test_what_is_not_a_number_stops_the_run_and_names_a_cause(update, part):
-    setup = make(update)
+    setup = make(update, value_learning_rate=0.03, max_kl=0.02)
     getattr(setup.batch, part)[3] = math.nan
-    with pytest.raises(TrainingDiverged, match=r"no longer a number; most likely the .* is too high: try"):
+    of_the_policy = "policy's rate 0.02 is too high: try 0.002" if update == "natural" else "policy's rate 0.01 is too high: "
+    cause = of_the_policy if part == "weight" else "critic's rate 0.03 is too high: try 0.003"
+    with pytest.raises(TrainingDiverged, match=f"no longer a number; most likely the {cause}"):
         run(update, setup)
 
 
