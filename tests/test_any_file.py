@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date, datetime
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +29,10 @@ BASE = base_series()
 
 
 MONTHS = ["Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec", "janv. févr. mars avr. mai juin juil. août sept. oct. nov. déc."]
+RUSSIAN = "янв фев мар апр май июн июл авг сен окт ноя дек"
+POLISH = "stycznia lutego marca kwietnia maja czerwca lipca sierpnia września października listopada grudnia"
+CZECH = "ledna února března dubna května června července srpna září října listopadu prosince"
+TURKISH = "Ocak Şubat Mart Nisan Mayıs Haziran Temmuz Ağustos Eylül Ekim Kasım Aralık"
 DATES = {
     "iso": strftime("%Y-%m-%d"),
     "slashes": strftime("%Y/%m/%d"),
@@ -53,6 +58,16 @@ HEADERS = {
     "japanese": "日付 始値 高値 安値 終値 出来高",
     "korean": "일자 시가 고가 저가 종가 거래량",
     "none": "",
+}
+# What only the cells below a header say about the encoding: encodings, dates, what stands behind a price.
+ABROAD = {
+    "russian": (["cp1251", "koi8-r", "cp866"], named("{d} {b} {y}", RUSSIAN), " руб."),
+    "polish": (["cp1250"], named("{d} {b} {y}", POLISH), " zł"),
+    "czech": (["cp1250"], named("{d}. {b} {y}", CZECH), " Kč"),
+    "turkish": (["cp1254"], named("{d} {b} {y}", TURKISH), " TL"),
+    "japanese": (["cp932", "euc-jp"], DATES["chinese"], "円"),
+    "korean": (["cp949"], unpadded("{y}년 {m}월 {d}일"), "원"),
+    "chinese": (["gb18030", "big5"], DATES["chinese"], "元"),
 }
 ENCODINGS = {
     "english": ["ascii", "utf-8", "utf-8-sig", "utf-16", "utf-16-le"],
@@ -92,6 +107,15 @@ def files(draw):
         quoting=draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])),
         above=draw(st.sampled_from(["", "ACME\n\n", "# prices\n"])) if language != "none" else "",
     )
+    if language in ("english", "none") and draw(st.booleans()):
+        encodings, day, unit = ABROAD[draw(st.sampled_from(list(ABROAD)))]
+        units = draw(st.sampled_from(["", unit]))
+        dialect = replace(
+            dialect,
+            encoding=draw(st.sampled_from(encodings)),
+            date=day,
+            price=number(decimal, thousands, after=units, decimals=decimals),
+        )
     missing = draw(st.sampled_from([None, "", "-", "N/A", "null", "--"]))
     if missing is not None:
         dialect = replace(dialect, below=delimiter.join([dialect.date(datetime(2031, 1, 2)), *[missing] * 5]) + "\n")
@@ -126,6 +150,26 @@ class TestAnyMix:
             for column in ("open", "high", "low", "close", "volume"):
                 assert np.array_equal(getattr(imported, column), getattr(series, column)), column
         assert choice in ("", "date_order", "decimal")
+
+    @pytest.mark.parametrize("country", ABROAD)
+    @pytest.mark.parametrize("header", ["Date;Close", ""])
+    @pytest.mark.parametrize("with_unit", [True, False])
+    def test_the_encoding_shows_in_the_cells_where_the_header_is_ascii(self, country, header, with_unit):
+        encodings, day, unit = ABROAD[country]
+        for encoding in encodings:
+            for dates in (day, DATES["iso"]) if with_unit else (day,):
+                form = number(",", after=unit if with_unit else "")
+                data = Dialect(header, "dc", ";", dates, price=form, encoding=encoding).write(
+                    base_series(300, start="2023-01-02")
+                )
+                assert np.array_equal(import_prices(data).series.close, base_series(300).close), encoding
+
+    @pytest.mark.parametrize("newline", ["\n", "\r"])
+    def test_long_text_beyond_the_head_that_is_looked_at(self, newline):
+        dialect = Dialect("日期,开盘,最高,最低,收盘,成交量", date=DATES["chinese"], newline=newline)
+        series = base_series(4000, start="1990-01-01")
+        assert import_prices(dialect.write(series)).report.encoding == "utf-8"
+        assert np.array_equal(import_prices(replace(dialect, encoding="gbk").write(series)).series.close, series.close)
 
     @settings(max_examples=150, deadline=None)
     @given(st.binary(max_size=3000))

@@ -16,8 +16,8 @@ _MONTH_NAMES = """
     mar mär mrt мар brez bře maalis μαρ бер
     apr avr abr апр kwi nis dub huhti απρ кві
     may mai maj mag мая май kvě mei touko μαϊ μαΐ máj тра
-    jun juin giu июн cze haz čvn kesä iun jún ιουν чер юни
-    jul juil lug июл lip tem čvc heinä iul júl ιουλ лип юли
+    jun juin giu июн cze haz čvn červn červen kesä iun jún ιουν чер юни
+    jul juil lug июл lip tem čvc červene červenc heinä iul júl ιουλ лип юли
     aug aoû ago авг sie ağu srp elo αυγ agu сер
     sep set сен wrz eyl zář syys sze σεπ вер сеп
     oct okt ott окт paź eki říj loka out οκτ жов
@@ -36,6 +36,7 @@ _ZONE_NAMES = """
     aedt acst awst nzst nzdt brt hst akst akdt
 """
 _MONTHS = {fold(stem): number for number, line in enumerate(_MONTH_NAMES.split("\n")) for stem in line.split()}
+_LONGEST_MONTH = max(map(len, _MONTHS))
 _WEEKDAYS = tuple(fold(day) for day in _WEEKDAY_NAMES.split())
 _SILENT = frozenset(fold(word) for word in f"{_SHORT_WEEKDAY_NAMES} {_FILLER_NAMES}".split())
 _ZONES = frozenset(_ZONE_NAMES.split())
@@ -187,7 +188,7 @@ def _normalised(shape: str) -> _Plainly:
 
 def _add_word(said: _Plainly, raw: str) -> None:
     word = fold(raw)
-    month = next((_MONTHS[word[:n]] for n in range(min(len(word), 6), 2, -1) if word[:n] in _MONTHS), 0)
+    month = next((_MONTHS[word[:n]] for n in range(min(len(word), _LONGEST_MONTH), 2, -1) if word[:n] in _MONTHS), 0)
     if month:
         if said.month:  # mar. 2 janv.: the first was the name of a weekday
             said.text = said.text.replace("b", " ")

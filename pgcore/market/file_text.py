@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pgcore.market.column_names import meaning
+from pgcore.market.header import kind
 from pgcore.market.prices import PriceError
 from pgcore.market.workbook import read_parquet, read_workbook
 
@@ -32,6 +33,7 @@ _PAGE = re.compile(
     r"<(?:!doctype|html|head|body|\?xml|title|table|div|script|meta|p|h1|pre|center|!--|br|error)\b", re.IGNORECASE
 )
 _PAGE_HEAD = 8192
+_TELLING_LINES, _TELLING_CELLS = 30, 400
 _BINARY_DATA = "The file is not text: it holds binary data. Save the prices as CSV and give that file."
 # Full-width and other digits and marks as ASCII; marks of writing direction dropped.
 _TIDY: dict[int, str | None] = {0xFF01 + i: chr(0x21 + i) for i in range(94)}
@@ -135,7 +137,7 @@ def _open_zip(data: bytes) -> FileText:
 
 
 def _decode(data: bytes) -> FileText:
-    """Byte-order mark, ASCII, UTF-16 without a mark, strict UTF-8, then the likeliest of the others."""
+    """Byte-order mark, ASCII, UTF-16 without a mark, then the likeliest of the others."""
     data = data.rstrip(b"\x1a")
     if not data[:4096].strip(_EMPTY) and not data.strip(_EMPTY):
         raise PriceError("The file is empty: there is nothing in it to read.")
@@ -146,7 +148,7 @@ def _decode(data: bytes) -> FileText:
         if data.isascii():
             _refuse_pages(data[:_HEAD].decode())
             return FileText(data, "ascii")
-        for encoding in ("utf-8", *_likely_encodings(data)):
+        for encoding in _likely_encodings(data):
             try:
                 return _as_text(data, encoding, 0, encoding)
             except UnicodeDecodeError:
@@ -216,27 +218,36 @@ def _wide_encoding(head: bytes) -> str:
 
 
 def _likely_encodings(data: bytes) -> list[str]:
-    """Candidate encodings, the one whose opening lines hold most known column names first.
+    """Candidate encodings, the one under which most cells of the first lines make sense first.
 
-    Among equals, Eastern encodings go first only where bytes above 127 come in pairs: western accents stand alone.
+    Among equals, UTF-8 is first (which fits other text only by chance, as `77Ԫ` for the `77元` of GBK), and Eastern
+    encodings come next only where bytes above 127 come in pairs: western accents stand alone.
     """
     head = data[:_HEAD]
-    head = head[: head.rfind(b"\n") + 1] or head
     runs = [len(run) for run in re.findall(rb"[\x80-\xff]+", head)]
     paired = bool(runs) and sum(run == 1 for run in runs) < 0.2 * len(runs)
     order = f"{_EASTERN} {_WESTERN}" if paired else f"{_WESTERN} {_EASTERN}"
-    return sorted(order.split(), key=lambda encoding: -_known_names(head, encoding))
+    return sorted(f"utf-8 {order}".split(), key=lambda encoding: -_understood(head, encoding))
 
 
-def _known_names(head: bytes, encoding: str) -> float:
-    """How many cells of the opening lines are column names under this encoding; odd characters count against it."""
+def _understood(head: bytes, encoding: str) -> float:
+    """How many cells that are not ASCII are names, dates or numbers under this encoding; odd characters count against it.
+
+    Names alone would not do: `Date;Close` may stand above `20 ноя 2023;1,5 руб.`.
+    """
     try:
-        text = head.decode(encoding)
+        text = codecs.getincrementaldecoder(encoding)().decode(head)  # the head may end within a character
     except UnicodeDecodeError:
         return -1.0
-    cells = re.split(r"[,;\t|\n\r]| {2,}", "\n".join(text.splitlines()[:30]))[:400]
+    telling = [line for line in re.split("[\r\n]+", text) if not line.isascii()][:_TELLING_LINES]
+    cells = [cell for cell in re.split(r"[,;\t|\n]| {2,}", "\n".join(telling))[:_TELLING_CELLS] if not cell.isascii()]
     odd = len(re.findall(r"[\x80-\x9f\ue000-\uf8ff]", text))
-    return sum(bool(cell and meaning(cell).role) for cell in cells if not re.search(r"\d", cell)) - 0.01 * odd
+    return sum(_makes_sense(cell) for cell in cells) - 0.01 * odd
+
+
+def _makes_sense(cell: str) -> bool:
+    looks = kind(cell)
+    return looks not in ("word", "odd") or (looks == "word" and bool(meaning(cell).role))
 
 
 def _refuse_pages(head: str) -> None:
