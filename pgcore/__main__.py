@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from pgcore.config import SETTINGS, TrainConfig
+from pgcore.config import SETTINGS, TrainConfig, check_actions
 from pgcore.errors import BadInput
 from pgcore.market.csv_import import Choices, Imported, NeedsChoice, import_prices
 from pgcore.market.prices import SAMPLES
@@ -136,11 +136,15 @@ def _train(asked: argparse.Namespace) -> int:
 
 def _check_can_train(store: RunStore, config: TrainConfig) -> None:
     """Refuse here what the trainer would refuse, before there is a run of it."""
+    from gymnasium import spaces
+
     from pgcore.runs.store import resolve_prices
     from pgcore.tasks import make_environment
 
     prices = resolve_prices(store, config.prices) if config.task == "stocks" else None
-    make_environment(config, prices, num_envs=1).close()
+    env = make_environment(config, prices, num_envs=1)
+    env.close()
+    check_actions(config.task, config.estimator, continuous=isinstance(env.single_action_space, spaces.Box))
 
 
 def _train_family(store: RunStore, configs: Sequence[TrainConfig], asked: argparse.Namespace) -> int:

@@ -129,6 +129,13 @@ BAD = {
     "a rate that is no number": (["train", "--learning-rate", "fast"], "a number between"),
     "an infinite rate": (["train", "--learning-rate", "inf"], "a number between"),
     "an unknown flag": (["train", "--learning-rat", "0.1"], "unrecognized"),
+    "continuous actions for dqn": (["train", "--task", "Pendulum-v1", "--estimator", "dqn"], "dqn needs discrete actions"),
+    "continuous actions of a foreign task": (
+        ["train", "--task", "tests.playgrounds:Reaching-v0", "--estimator", "dqn"],
+        "dqn needs discrete actions, and those of tests.playgrounds:Reaching-v0 are continuous: choose one of reinforce",
+    ),
+    "observations that are no Box": (["train", "--task", "tests.playgrounds:Named-v0"], "Discrete observations"),
+    "one episode to compare with itself": (["train", "--estimator", "mean-baseline", "--num-envs", "1"], "between 2 and 4096"),
     "a missing file": (["train", "--task", "stocks", "--prices", "no.csv"], "no.csv cannot be read"),
     "prices for CartPole": (["train", "--prices", "sp500"], "goes with --task stocks"),
     "an unknown run": (["evaluate", "deadbeef"], "no run"),
