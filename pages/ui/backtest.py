@@ -1,13 +1,16 @@
 """What a stocks run would have earned where it never trained, and whether that could be luck."""
 
-from dataclasses import replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from pages.ui.live_chart import still_chart
+from pages.ui.login import who
 from pages.ui.server import store
 from pages.ui.text import plain
 from pgcore import market_charts
@@ -19,7 +22,7 @@ from pgcore.market.parts import split
 from pgcore.market.statistics import METRICS, measure
 from pgcore.market.synthetic import PREFIX, market_of
 from pgcore.market.verdict import Verdict
-from pgcore.runs.judgement import compared_on, compared_walk, judge
+from pgcore.runs.judgement import compared_on, compared_walk, judge, repriced
 from pgcore.runs.run import Run
 from pgcore.runs.store import resolve_prices
 
@@ -27,74 +30,110 @@ OPPONENTS = ("buy_and_hold", "moving_average_rule", "cash")
 HIGHEST_COST = 100.0
 
 
+@dataclass(frozen=True, eq=False)
+class Priced:
+    """A run's recorded decisions at one trading cost: its test part, the interval of the Sharpe ratio less that of
+    buy-and-hold there, and of every part the curves and the numbers of each strategy."""
+
+    test: Comparison
+    interval: tuple[float, float]
+    curves: Mapping[str, dict[str, Any]]
+    numbers: Mapping[str, dict[str, dict[str, float]]]
+
+
 def show_results(page: str, run: Run, runs: list[Run]) -> None:
     """The joined result of a walk-forward once all its folds are over, and that of the run that is shown."""
-    folds = [each for each in runs if each.config.folds and each.config.seed == run.config.seed]
-    results = [store().evaluation(each.id, "final") for each in folds]
-    if folds and all(result is not None for result in results):
-        st.subheader(f"Walk-forward: {len(folds)} test pieces, one curve")
-        compared = compared_walk(store(), folds, [result for result in results if result is not None])
-        found = judge(store(), folds[0], compared)
-        _say(found)
-        curve = {"dates": compared.agent.dates.astype("datetime64[s]").astype(str)} | _curves(compared, None)
-        still_chart(
-            market_charts.equity_chart({"test": curve}),
-            key=f"{page}.walk",
-            height=380,
-            alt="Equity over all test pieces of the walk-forward, beside buy-and-hold and the others.",
-        )
-    show_backtest(page, run)
+    folds = sorted(
+        (each for each in runs if each.config.folds and each.config.seed == run.config.seed), key=lambda each: each.config.fold
+    )
+    results = [result for each in folds if (result := store().evaluation(each.id, "final")) is not None]
+    walk_place = st.container()
+    cost = show_backtest(page, run)
+    if folds and len(results) == run.config.folds:
+        with walk_place:
+            _walk(page, folds, results, run.config.cost_bps if cost is None else cost)
 
 
-def show_backtest(page: str, run: Run) -> None:
-    """The result of a run that has ended: verdict first, then curves, trades, numbers and the tools to doubt them."""
+def _walk(page: str, folds: list[Run], results: list[dict[str, Any]], cost: float) -> None:
+    st.subheader(f"Walk-forward: {len(folds)} test pieces, one curve")
+    compared = compared_walk(store(), [repriced(fold, cost) for fold in folds], results)
+    _say(judge(store(), folds[0], compared))
+    st.caption(f"At a trading cost of {cost:g} bp, as set below.")
+    still_chart(
+        market_charts.equity_chart({"test": compared.curves()}),
+        key=f"{page}.walk",
+        height=380,
+        alt="Equity over all test pieces of the walk-forward, beside buy-and-hold and the others.",
+    )
+
+
+def show_backtest(page: str, run: Run) -> float | None:
+    """The result of a run that has ended: verdict first, then curves, trades, numbers and the tools to doubt them.
+
+    Returns the trading cost it is shown at, in basis points, or None where there is no result.
+    """
     result = store().evaluation(run.id, "final")
     if result is None:
         if run.updates:
             st.info("There is no evaluation of this run: it ended before it was judged. Resume it, or train again.")
-        return
+        return None
     st.subheader("What it would have earned")
     verdict_place = st.container()
     cost = st.slider(
         "Trading cost (bp)",
         0.0,
-        HIGHEST_COST,
-        float(min(run.config.cost_bps, HIGHEST_COST)),
+        max(HIGHEST_COST, float(run.config.cost_bps)),
+        float(run.config.cost_bps),
         0.5,
         key=f"{page}.recost.{run.id}",
-        help="Prices the recorded trades of the test part anew, at once. The agent is not retrained.",
+        help="Prices the recorded trades of every part anew, at once. The agent is not retrained.",
     )
-    priced = run if cost == run.config.cost_bps else replace(run, config_json=run.config.replace(cost_bps=cost).to_json())
-    compared = compared_on(store(), priced, result)
+    priced = _priced(who(), run.id, run.updates, cost)
+    known = _truth(repriced(run, cost))
     with verdict_place:
-        _verdict(priced, result, compared)
-    known = _truth(priced)
-    curves = result["curves"] | {"test": result["curves"]["test"] | _curves(compared, known)}
+        _verdict(run, result, priced)
+    truth = {} if known is None else {"truth": known.equity[priced.test.shown]}
     still_chart(
-        market_charts.equity_chart(curves),
+        market_charts.equity_chart({**priced.curves, "test": priced.curves["test"] | truth}),
         key=f"{page}.equity",
         height=420,
         alt="Equity of the agent, buy-and-hold, the moving-average rule, cash and a band of random policies on each part.",
     )
     _trades(page, result)
-    _numbers(result, compared, known)
+    _numbers(priced, known, cost)
     with st.expander("What it looks at, and whether it could have seen the future", icon=":material/visibility:"):
         _explain(page, run, result)
-    _downloads(page, run, compared)
+    _downloads(page, run, priced.test)
+    return cost
 
 
-def _verdict(run: Run, result: dict[str, Any], compared: Comparison) -> None:
-    _say(judge(store(), run, compared))
-    test = result["parts"][-1]
-    low, difference, high = _interval(test)
+@lru_cache(maxsize=4)
+def _priced(owner: str, run_id: str, updates: int, cost: float) -> Priced:  # noqa: ARG001 - parts of the key
+    run, result = store().run(run_id), store().evaluation(run_id, "final")
+    assert result is not None
+    at_cost = repriced(run, cost)
+    curves, numbers = {}, {}
+    for name in result["curves"]:
+        compared = compared_on(store(), at_cost, result, name)
+        curves[name] = compared.curves()
+        numbers[name] = {strategy: measure(getattr(compared, strategy)) for strategy in ("agent", *OPPONENTS)}
+    assert name == "test"  # the last part there is
+    return Priced(compared, compared.sharpe_interval(run.config.seed), curves, numbers)
+
+
+def _verdict(run: Run, result: dict[str, Any], priced: Priced) -> None:
+    _say(judge(store(), run, priced.test))
+    agent, hold = (priced.numbers["test"][strategy]["sharpe"] for strategy in ("agent", "buy_and_hold"))
+    difference, low, high = (_signed(x) for x in (agent - hold, *priced.interval))
     chosen = result.get("checkpoint")
     st.caption(
         f"Sharpe ratio less that of buy-and-hold: {difference} (95 % interval {low} to {high}, stationary bootstrap)."
-        f" It ends above {compared.beats_random():.0%} of 200 policies that trade as much at random times."
+        f" It ends above {priced.test.beats_random():.0%} of 200 policies that trade as much at random times."
         + (f" Judged is the checkpoint of update {chosen['update']:,}, the best on the validation part." if chosen else "")
     )
-    if test["collapse"]:
-        st.warning(plain(test["collapse"]), icon=":material/compress:")
+    collapsed = result["parts"][-1]["collapse"]
+    if collapsed:
+        st.warning(plain(collapsed), icon=":material/compress:")
 
 
 def _say(found: Verdict) -> None:
@@ -102,12 +141,8 @@ def _say(found: Verdict) -> None:
     show(plain(found.text), icon=":material/verified:" if found.skill else ":material/casino:")
 
 
-def _interval(part: dict[str, Any]) -> tuple[str, str, str]:
-    """Lower end, the difference itself, upper end, as text."""
-    low, high = part["sharpe_minus_buy_and_hold"]
-    both = (part["sharpe"], part["buy_and_hold"]["sharpe"])
-    difference = None if None in both else both[0] - both[1]
-    return tuple("–" if x is None else f"{x:+.2f}".replace("-", "−") for x in (low, difference, high))  # type: ignore[return-value]
+def _signed(number: float) -> str:
+    return f"{number:+.2f}".replace("-", "−") if math.isfinite(number) else "–"
 
 
 def _truth(run: Run) -> Backtest | None:
@@ -118,13 +153,6 @@ def _truth(run: Run) -> Backtest | None:
     market = market_of(run.prices, config.cost_bps, config.allow_short)
     part = split(config, market.series).test
     return account(market.truth.positions[part.start : part.stop - 1, None].astype(float), config, market.series, part)[0]
-
-
-def _curves(compared: Comparison, known: Backtest | None) -> dict[str, Any]:
-    curves: dict[str, Any] = {name: getattr(compared, name).equity for name in ("agent", *OPPONENTS)}
-    if known is not None:
-        curves["truth"] = known.equity
-    return curves | {"random": {q: np.quantile(compared.random, float(q), axis=1) for q in ("0.05", "0.95")}}
 
 
 def _trades(page: str, result: dict[str, Any]) -> None:
@@ -147,24 +175,27 @@ def _trades(page: str, result: dict[str, Any]) -> None:
         )
 
 
-def _numbers(result: dict[str, Any], compared: Comparison, known: Backtest | None) -> None:
-    table = _table(result, compared, known)
+def _numbers(priced: Priced, known: Backtest | None, cost: float) -> None:
     formats = {"share": "percent", "ratio": "%.2f", "count": "%d"}
     columns = {m.title: st.column_config.NumberColumn(help=m.definition, format=formats[m.unit]) for m in METRICS.values()}
-    st.dataframe(table, column_config=columns, alt="Numbers of the agent and of what it is compared with.")
-    st.caption("Net of costs; yearly numbers by the data's own frequency. Point at a column's name for its definition.")
+    st.dataframe(_table(priced, known), column_config=columns, alt="Numbers of the agent and of what it is compared with.")
+    st.caption(
+        f"Net of costs of {cost:g} bp a trade; yearly numbers by the data's own frequency. Point at a column's name for its"
+        " definition."
+    )
 
 
-def _table(result: dict[str, Any], compared: Comparison, known: Backtest | None) -> pd.DataFrame:
-    rows: dict[str, Any] = {"test · agent": measure(compared.agent)}
-    rows |= {f"test · {market_charts.STRATEGIES[name][0]}": measure(getattr(compared, name)) for name in OPPONENTS}
+def _table(priced: Priced, known: Backtest | None) -> pd.DataFrame:
+    """The test part first, against everything; then the others, against buy-and-hold."""
+    titles = {name: title for name, (title, _) in market_charts.STRATEGIES.items()}
+    rows = {f"test · {titles[name]}": numbers for name, numbers in priced.numbers["test"].items()}
     if known is not None:
-        rows[f"test · {market_charts.STRATEGIES['truth'][0]}"] = measure(known)
-    for part in result["parts"]:
-        if part["part"] != "test":
-            rows |= {f"{part['part']} · agent": part, f"{part['part']} · buy-and-hold": part["buy_and_hold"]}
-    numbers = {metric.title: [row[name] for row in rows.values()] for name, metric in METRICS.items()}
-    return pd.DataFrame(numbers, index=list(rows)).astype(float)
+        rows[f"test · {titles['truth']}"] = measure(known)
+    for part, numbers in priced.numbers.items():
+        if part != "test":
+            rows |= {f"{part} · {titles[name]}": numbers[name] for name in ("agent", "buy_and_hold")}
+    columns = {metric.title: [row[name] for row in rows.values()] for name, metric in METRICS.items()}
+    return pd.DataFrame(columns, index=list(rows)).astype(float)
 
 
 def _explain(page: str, run: Run, result: dict[str, Any]) -> None:

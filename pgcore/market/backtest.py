@@ -78,6 +78,16 @@ class Comparison:
         """The 95 % interval of the yearly Sharpe ratio less that of buy-and-hold: see `sharpe_difference`."""
         return sharpe_difference(self.agent.returns, self.buy_and_hold.returns, self.agent.periods_per_year, seed=seed)
 
+    def curves(self) -> dict[str, Any]:
+        """Dates, closes, equity on the rows shown [K], quantiles of the random policies: rounded to what a chart shows."""
+        shown, band = self.shown, np.quantile(self.random, RANDOM_QUANTILES, axis=1)
+        return {
+            "dates": self.agent.dates[shown].astype("datetime64[s]").astype(str).tolist(),
+            "close": self.agent.close[shown].tolist(),
+            **{name: getattr(self, name).equity[shown].round(6).tolist() for name in ("agent", *BASELINES)},
+            "random": {f"{q:g}": row.round(6).tolist() for q, row in zip(RANDOM_QUANTILES, band, strict=True)},
+        }
+
 
 def play(
     policy: Probabilities, config: "TrainConfig", prices: PriceSeries, part: Part, *, greedy: bool = True, seed: int = 0
@@ -299,17 +309,10 @@ def _measured(backtest: Backtest) -> dict[str, float | int | None]:
 
 
 def _curves(record: Record, compared: Comparison) -> dict[str, Any]:
-    """Dates and equity on the rows shown [K], the decisions on all of these but the last, and the actions on every row.
-
-    Rounded to what a chart can show.
-    """
-    band = np.quantile(compared.random, RANDOM_QUANTILES, axis=1)
-    shown, decided = compared.shown, compared.shown[:-1]
+    """The curves of a comparison, the decisions on all rows shown but the last, and the actions on every row."""
+    decided = compared.shown[:-1]
     return {
-        "dates": compared.agent.dates[shown].astype("datetime64[s]").astype(str).tolist(),
-        "close": compared.agent.close[shown].tolist(),
-        **{name: getattr(compared, name).equity[shown].round(6).tolist() for name in ("agent", *BASELINES)},
-        "random": {f"{q:g}": row.round(6).tolist() for q, row in zip(RANDOM_QUANTILES, band, strict=True)},
+        **compared.curves(),
         "actions": record.actions.tolist(),
         "position": record.position[decided].astype(int).tolist(),
         "probabilities": record.probabilities[decided].round(4).tolist(),

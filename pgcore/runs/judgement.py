@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,13 @@ def validated(store: RunStore, run: Run) -> list[tuple[int, int, float]]:
     return scores
 
 
+def repriced(run: Run, cost_bps: float) -> Run:
+    """The run as it would be accounted for at another trading cost; the very same run at its own."""
+    if cost_bps == run.config.cost_bps:
+        return run
+    return replace(run, config_json=run.config.replace(cost_bps=cost_bps).to_json())
+
+
 def compared_on(store: RunStore, run: Run, result: dict[str, Any], part: str = "test") -> Comparison:
     """The recorded decisions of a run on a part, beside everything they are compared with."""
     prices = resolve_prices(store, run.prices)
@@ -57,7 +65,10 @@ def _tried(config_json: str) -> str:
 
 
 def judge(store: RunStore, run: Run, compared: Comparison) -> Verdict:
-    """The verdict on a test, counting every configuration that was ever tried on these prices in this store."""
+    """The verdict on a test, counting every configuration that was ever tried on these prices in this store.
+
+    `run` is as it was trained: looking at its trades at another cost, which `compared` may have been made at, tries nothing.
+    """
     trials = store.trials(run.prices)
     configs = {_tried(config) for config in (*(config for config, _ in trials), run.config_json)}
     sharpes = [sharpe for _, sharpe in trials if sharpe is not None]

@@ -1,0 +1,94 @@
+"""The result of a stocks run on its page: every number at the cost that the slider says, and at the run's own to begin with."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from pages.ui import server
+from pgcore.config import TrainConfig
+from pgcore.market.prices import PriceSeries
+from pgcore.market.statistics import measure
+from pgcore.runs.judgement import compared_on, compared_walk, repriced
+from pgcore.runs.run import Run
+from pgcore.runs.store import RunStore
+from pgcore.runs.worker import train_run
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunStore]:
+    monkeypatch.setenv("PGLAB_HOME", str(tmp_path))
+    monkeypatch.delenv("PGLAB_DATABASE_URL", raising=False)
+    server.close()
+    yield server.store()
+    server.close()
+
+
+def trained(store: RunStore, **settings: object) -> Run:
+    rng = np.random.default_rng(0)
+    days = np.datetime64("2020-01-01") + np.arange(500) * np.timedelta64(1, "D")
+    series = PriceSeries.from_close(days, 100 * np.exp(np.cumsum(rng.normal(0, 0.02, 500))))
+    config = TrainConfig(
+        task="stocks", prices=store.save_prices(series), num_envs=4, episode_rows=50, max_steps=2000, **settings
+    )
+    return train_run(store, store.create_run(config))
+
+
+def show() -> None:
+    from pages.ui.backtest import show_results
+    from pages.ui.server import store
+
+    runs = store().runs()
+    show_results("stocks", runs[-1], runs)
+
+
+def page() -> AppTest:
+    at = AppTest.from_function(show, default_timeout=60).run()
+    assert not at.exception
+    return at
+
+
+def total_returns(at: AppTest) -> dict[str, float]:
+    table = next(element.value for element in at.dataframe if "Total return" in element.value.columns)
+    return table["Total return"].to_dict()
+
+
+def test_a_run_opens_at_its_own_cost_however_high_and_opening_it_is_no_trial(store: RunStore) -> None:
+    trained(store, cost_bps=200.0)
+    at = page()
+    assert at.slider[0].value == at.slider[0].max == 200.0
+    assert "after 1 configuration tried" in at.warning[0].value
+    at.slider[0].set_value(3.0).run()
+    assert "after 1 configuration tried" in at.warning[0].value
+
+
+def test_at_another_cost_every_part_and_the_interval_are_worked_out_anew(store: RunStore) -> None:
+    run = trained(store, cost_bps=5.0)
+    result = store.evaluation(run.id, "final")
+    at = page()
+    assert total_returns(at)["train · agent"] == pytest.approx(result["parts"][0]["total_return"])
+    before = [caption.value for caption in at.caption if "interval" in caption.value]
+    at.slider[0].set_value(80.0).run()
+    dear = repriced(run, 80.0)
+    for part in ("train", "validation", "test"):
+        compared = compared_on(store, dear, result, part)
+        assert total_returns(at)[f"{part} · agent"] == pytest.approx(measure(compared.agent)["total_return"])
+        assert total_returns(at)[f"{part} · buy-and-hold"] == pytest.approx(measure(compared.buy_and_hold)["total_return"])
+    low, high = (f"{x:+.2f}".replace("-", "−") for x in compared.sharpe_interval(run.config.seed))
+    (after,) = [caption.value for caption in at.caption if "interval" in caption.value]
+    assert f"interval {low} to {high}" in after
+    assert [after] != before
+    assert any("80 bp" in caption.value for caption in at.caption)
+
+
+def test_the_headline_of_a_walk_forward_follows_the_slider(store: RunStore) -> None:
+    folds = [trained(store, folds=2, fold=fold, cost_bps=5.0) for fold in (0, 1)]
+    results = [store.evaluation(run.id, "final") for run in folds]
+    at = page()
+    at.slider[0].set_value(90.0).run()
+    assert at.subheader[0].value == "Walk-forward: 2 test pieces, one curve"
+    dear = compared_walk(store, [repriced(run, 90.0) for run in folds], results)
+    gain = f"{100 * measure(dear.agent)['total_return']:+.1f} %".replace("-", "−")
+    assert gain in at.warning[0].value
