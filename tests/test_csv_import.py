@@ -121,6 +121,20 @@ class TestSeveralTickers:
         assert imported.series.name == imported.report.ticker == "MSFT"
         assert imported.report.tickers == ("AAPL", "MSFT")
 
+    @pytest.mark.parametrize("names", [("AAPL", "MSFT"), ("AAPL",)])
+    @pytest.mark.parametrize("words", [("close", "high"), ("NYSE", "LSE")])
+    def test_two_columns_tell_the_rows_of_a_date_apart(self, names, words):
+        days = BASE.dates.astype("M8[D]").tolist()
+        kinds = [(name, word) for name in names for word in words]
+        rows = [f"{day},{a},{b},{c + k}" for k, (a, b) in enumerate(kinds) for day, c in zip(days, BASE.close, strict=True)]
+        data = text("date,ticker,variable,value", *rows)
+        with pytest.raises(NeedsChoice) as asked:
+            import_prices(data)
+        assert asked.value.options == tuple(" ".join(kind) for kind in kinds)
+        for k, kind in enumerate(kinds):
+            imported = import_prices(data, choices=Choices(ticker=" ".join(kind)))
+            assert imported.series.close.tolist() == [close + k for close in BASE.close]
+
     def test_one_that_is_not_there_is_refused(self):
         with pytest.raises(PriceError, match=r"'MSFTX' is not in the file \(did you mean MSFT\?\)"):
             import_prices(self.LONG, choices=Choices(ticker="MSFTX"))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pgcore.market.csv_import import Choices, import_prices
+from pgcore.market.prices import PriceError
 from tests.price_files import Dialect, base_series, text
 
 BASE = base_series()
@@ -47,6 +48,17 @@ class TestRepairs:
         imported = import_prices(text("Date,Close", "2024-01-03,3.5", "2024-01-02,2.5", "2024-01-03,3.75"))
         assert imported.series.close.tolist() == [2.5, 3.75]
         assert dict(imported.report.repairs)["rows with a date that comes again left out, the last one kept"] == 1
+
+    def test_many_dates_that_come_again_with_another_price_are_refused(self):
+        rows = [f"2024-01-{day:02},{day}.{i}" for day in range(1, 20) for i in range(1, 4)]
+        with pytest.raises(PriceError, match=r"38 of 57 rows .* as 2024-01-01: .* no column tells apart"):
+            import_prices(text("Date,Close", *rows))
+
+    def test_a_file_written_twice_into_one(self):
+        lines = Dialect().write(BASE).decode().splitlines()
+        imported = import_prices(text(*lines, *lines[1:]))
+        assert imported.series == BASE
+        assert dict(imported.report.repairs)["rows with a date that comes again left out, the last one kept"] == len(BASE)
 
     @pytest.mark.parametrize("mark", ["", "-", "--", "N/A", "null", "None", ".", "#N/A", "NaN", "n.d.", "—", "#DIV/0!"])
     def test_missing_prices_are_left_out_and_never_filled_from_the_future(self, mark):

@@ -54,14 +54,14 @@ class Choices:
 class Taken:
     """The column of each role. `scale_from` is the raw close where open, high and low must be scaled to an adjusted close.
 
-    `ticker_column` holds the ticker of each row; `tickers` are those a header names, `ticker` the one taken.
+    `ticker_columns` hold the ticker of each row; `tickers` are those there are, `ticker` the one taken.
     """
 
     date: tuple[int, ...]
     clock: int | None = None
     columns: tuple[tuple[str, int], ...] = ()
     scale_from: int | None = None
-    ticker_column: int | None = None
+    ticker_columns: tuple[int, ...] = ()
     tickers: tuple[str, ...] = ()
     ticker: str = ""
     notes: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class Taken:
     def texts(self) -> list[int]:
         """The columns that are no numbers; a date only where it takes several columns."""
         dates = self.date if len(self.date) > 1 else ()
-        return [*dates, *(column for column in (self.clock, self.ticker_column) if column is not None)]
+        return [*dates, *(() if self.clock is None else (self.clock,)), *self.ticker_columns]
 
     def used(self) -> set[int]:
         return {*self.date, *self.texts(), *self.numeric()}
@@ -89,7 +89,7 @@ def choose_columns(layout: Layout, choices: Choices) -> Taken:
     """The columns to take. Raises NeedsChoice where several tickers or prices are there, PriceError where none is."""
     date = (find_label(layout, choices.date),) if choices.date else layout.date
     rest = [i for i in range(layout.width) if i not in date]
-    taken = Taken(date, clock=_clock(layout, date, rest), ticker_column=_ticker_column(layout, rest))
+    taken = Taken(date, clock=_clock(layout, date, rest), ticker_columns=_ticker_column(layout, rest))
     groups = _groups(layout, rest)
     priced = [group for group, roles in groups.items() if "close" in roles]
     if choices.close:
@@ -244,14 +244,14 @@ def _sample_dates(layout: Layout, date: tuple[int, ...]) -> DateArray:
     return dates[~np.isnat(dates)]
 
 
-def _ticker_column(layout: Layout, rest: Sequence[int]) -> int | None:
+def _ticker_column(layout: Layout, rest: Sequence[int]) -> tuple[int, ...]:
     """The first column that is called a ticker and holds names, or codes of digits that come again and again."""
     for i in rest:
         cells = [cell.strip() for cell in layout.sample_of(i) if cell.strip()]
         codes = all(cell.isdecimal() for cell in cells) and len(set(cells)) <= max(1, len(cells) // 2)
         if layout.meanings[i].role == "ticker" and cells and (codes or not is_numeric(layout, i)):
-            return i
-    return None
+            return (i,)
+    return ()
 
 
 def text_columns(layout: Layout, taken: Taken) -> list[int]:
@@ -273,7 +273,7 @@ def _is_ticker_among_tickers(layout: Layout, groups: Groups, rest: Sequence[int]
 def _by_shape(layout: Layout, taken: Taken, rest: Sequence[int], choices: Choices) -> Taken:
     """No known name for a price: four columns that behave like open, high, low and close; else a single one; else tickers."""
     no_price = ("volume", "year", "month", "day", "other")
-    numeric = [i for i in rest if is_numeric(layout, i) and i not in (taken.clock, taken.ticker_column)]
+    numeric = [i for i in rest if is_numeric(layout, i) and i not in (taken.clock, *taken.ticker_columns)]
     meant = layout.meanings
     numeric = [i for i in numeric if (meant[i].letter or meant[i].role not in no_price) and not _is_count(layout, i)]
     if not numeric:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from pgcore.market.cells import Cells, IntArray, NeedsChoice
 from pgcore.market.column_choice import PRICE_ROLES, Choices, Taken, choose_columns, is_numeric, pick_ticker, text_columns
-from pgcore.market.dates import Dates, is_monotone, read_clock, read_dates, read_epochs
+from pgcore.market.dates import Dates, read_clock, read_dates, read_epochs
 from pgcore.market.file_text import LIMIT_BYTES, FileText, open_text
 from pgcore.market.layout import DELIMITERS, Layout, find_layout
 from pgcore.market.numbers import Numbers, decide_decimal, decimal_evidence, read_numbers
@@ -83,9 +83,8 @@ def import_prices(data: bytes, filename: str = "", choices: Choices | None = Non
 
 
 def _import_table(text: FileText, layout: Layout, filename: str, choices: Choices, least_rows: int) -> Imported:
-    table = _read(layout, choose_columns(layout, choices), choices, text.decimal)
-    if table.taken.ticker_column is None and (telling := _telling_column(layout, table)) is not None:
-        table = _read(layout, replace(table.taken, ticker_column=telling), choices, text.decimal)
+    taken = choose_columns(layout, choices)
+    table = _read(layout, replace(taken, ticker_columns=_telling_columns(layout, taken)), choices, text.decimal)
     log = Log()
     log.repair("lines with another number of cells left out", table.left_out)
     _lost_dates(table, log)
@@ -159,15 +158,16 @@ def _decimal_of_sample(layout: Layout, taken: Taken) -> str | None:
 
 
 def _of_one_ticker(columns: ReadColumns, taken: Taken, choices: Choices) -> tuple[ReadColumns, Taken]:
-    """The rows of the chosen ticker, where a column tells tickers apart."""
-    if taken.ticker_column is None:
+    """The rows of the chosen ticker, where columns tell tickers apart."""
+    if not taken.ticker_columns:
         return columns, taken
-    encoded = columns[taken.ticker_column].combine_chunks().dictionary_encode()
+    told = [columns[column].combine_chunks() for column in taken.ticker_columns]
+    encoded = (told[0] if len(told) == 1 else pc.binary_join_element_wise(*told, " ")).dictionary_encode()
     tickers = [ticker.strip() for ticker in encoded.dictionary.to_pylist()]
     named = list(dict.fromkeys(ticker for ticker in tickers if ticker))
     codes = encoded.indices.to_numpy()
     if len(named) == 0:
-        return columns, replace(taken, ticker_column=None)
+        return columns, replace(taken, ticker_columns=())
     wanted = pick_ticker(named, choices.ticker if len(named) > 1 or taken.tickers == () else None)
     taken = replace(taken, tickers=tuple(named), ticker=wanted)
     mask = np.isin(codes, [i for i, ticker in enumerate(tickers) if ticker == wanted])
@@ -177,20 +177,33 @@ def _of_one_ticker(columns: ReadColumns, taken: Taken, choices: Choices) -> tupl
     return {i: c[mask] if isinstance(c, np.ndarray) else c.filter(chosen) for i, c in columns.items()}, taken
 
 
-def _telling_column(layout: Layout, table: _Table) -> int | None:
-    """A column of words that tells rows of one date apart: the tickers of a file that does not say so."""
-    dates = table.dates.values
-    candidates = text_columns(layout, table.taken)
-    if not candidates or is_monotone(dates, strictly=True) or np.unique(dates).size > 0.98 * dates.size:
-        return None
+def _telling_columns(layout: Layout, taken: Taken) -> tuple[int, ...]:
+    """The columns that tell rows of one date apart: that of tickers, and one of words where dates still repeat."""
+    candidates = text_columns(layout, taken)
+    if not candidates:
+        return taken.ticker_columns
+    known = [*taken.date, *(() if taken.clock is None else (taken.clock,)), *taken.ticker_columns]
+    columns = read_columns(layout, [*known, *candidates]).read
+    words = {column: columns[column].combine_chunks().dictionary_encode() for column in columns}
+    codes = np.zeros(len(words[known[0]]), np.int64)
+    for column in known:
+        codes = _paired(codes, words[column])
+    if _mostly_differ(codes):
+        return taken.ticker_columns
     for column in candidates:
-        words = read_columns(layout, [column]).read[column].combine_chunks().dictionary_encode()
-        if len(words) != dates.size or not 1 < len(words.dictionary) < 0.5 * dates.size:
-            continue
-        pairs = np.stack([dates.astype(np.int64), words.indices.to_numpy()])
-        if np.unique(pairs, axis=1).shape[1] > 0.98 * dates.size:
-            return column
-    return None
+        if 1 < len(words[column].dictionary) < 0.5 * codes.size and _mostly_differ(_paired(codes, words[column])):
+            return (*taken.ticker_columns, column)
+    return taken.ticker_columns
+
+
+def _paired(codes: IntArray, words: pa.DictionaryArray) -> IntArray:
+    """A number for each pair of a code and a word, [rows]."""
+    pairs = codes * len(words.dictionary) + words.indices.to_numpy()
+    return np.unique(pairs, return_inverse=True)[1]
+
+
+def _mostly_differ(codes: IntArray) -> bool:
+    return np.unique(codes).size > 0.98 * codes.size
 
 
 def _lost_dates(table: _Table, log: Log) -> None:

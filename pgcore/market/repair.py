@@ -84,15 +84,23 @@ def _ordered(
             log.repair("rows sorted by date", np.count_nonzero(order != np.arange(order.size)))
         last = np.append(np.diff(dates[order]) != np.timedelta64(0), True)
         log.repair("rows with a date that comes again left out, the last one kept", np.count_nonzero(~last))
-        if np.count_nonzero(~last) > _MANY_TWICE * last.size:
-            log.warnings.append(
-                "Many dates come more than once: does the file hold several instruments, or times of day apart?"
-            )
+        _refuse_many_twice(dates[order], values["close"][order])
         order = order[last]
         dates, values = dates[order], {name: column[order] for name, column in values.items()}
     if fill_gaps:
         dates, values = _carried_forward(dates, values, log)
     return dates, values
+
+
+def _refuse_many_twice(dates: NDArray[np.datetime64], close: FloatArray) -> None:
+    """Refuses dates [T], in order, that come again and again with another close: nobody knows which of them is meant."""
+    again = (np.diff(dates) == np.timedelta64(0)) & (np.diff(close) != 0)
+    if (count := np.count_nonzero(again)) > max(1, _MANY_TWICE * dates.size):
+        day = str(dates[np.argmax(again)])[:10]
+        raise PriceError(
+            f"{count:,} of {dates.size:,} rows have a date that another row has with another price, as {day}: the file "
+            "holds several instruments or times of day that no column tells apart. Give a file with one row a date."
+        )
 
 
 def _carried_forward(
