@@ -11,7 +11,7 @@ st.set_page_config(page_title="Policy Gradient Lab", page_icon=str(Path(__file__
 # What the theme cannot say: text on the accent colour, and in it, has to stand out enough to be read by everybody.
 st.html("""<style>
 [role="radio"][aria-checked="true"] p, [aria-pressed="true"] p { color: light-dark(#00507f, #9bd3fa) !important; }
-button[kind="primary"] :is(p, kbd, span) { color: light-dark(#ffffff, #06121b) !important; }
+button[kind="primary"]:not(:disabled) :is(p, kbd, span) { color: light-dark(#ffffff, #06121b) !important; }
 kbd { opacity: 1 !important; }
 </style>""")
 

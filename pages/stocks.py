@@ -5,7 +5,7 @@ import streamlit as st
 from pages.ui.backtest import show_results
 from pages.ui.controls import complaints, knobs, lesson
 from pages.ui.live import run_panel
-from pages.ui.live_chart import still_chart
+from pages.ui.live_chart import live_chart
 from pages.ui.presets import STOCKS
 from pages.ui.prices import price_picker
 from pages.ui.text import plain
@@ -48,9 +48,10 @@ def show_prices(prices: PriceSeries, config: TrainConfig) -> bool:
     except BadInput as error:
         borders = {}
         st.error(plain(error))
-    still_chart(
+    live_chart(
         market_charts.price_chart(prices, config.window, borders),
         key=f"{PAGE}.price",
+        identity=f"price-{st.session_state[f'{PAGE}.prices']}",
         height=230,
         alt=f"Closing prices of {prices.name} with their moving average over {config.window} rows.",
     )
