@@ -311,8 +311,10 @@ ENDS_ONLY = {"stop_when_solved", "target_return", "max_steps"}
 
 
 def another(setting, now):
-    if setting.name in FAR:
+    if FAR.get(setting.name, now) != now:
         return FAR[setting.name]
+    if setting.choices is not None:
+        return next(choice for choice in setting.choices if choice != now)
     return not now if setting.kind is bool else setting.kind(now / 2)
 
 
