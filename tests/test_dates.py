@@ -46,6 +46,25 @@ class TestTimes:
             read = import_prices(dialect.write(minutes)).series.between(0, 300)
             assert np.array_equal(read.dates, minutes.dates), dialect.header
 
+    @pytest.mark.parametrize("first", [0, 1])
+    def test_bare_hours(self, first):
+        hours = np.datetime64("2024-02-01T00", "h") + first + np.arange(72)
+        days = np.datetime64("2024-02-01") + np.arange(72) // 24
+        rows = [f"{day},{first + i % 24},{50 + i}" for i, day in enumerate(days)]
+        assert np.array_equal(import_prices(text("Date,Hour,Price", *rows)).series.dates, hours)
+
+    def test_minutes_after_midnight_are_no_hours(self):
+        rows = [f"2024-02-01,{minute},{50 + minute}" for minute in range(0, 130, 10) if minute % 100 < 60]
+        imported = import_prices(text("Date,Time,Price", *rows))
+        assert imported.series.dates[1] == np.datetime64("2024-02-01T00:10")
+        assert imported.series.dates[-1] == np.datetime64("2024-02-01T01:20")
+
+    def test_fractions_of_seconds_are_written_as_they_are_read(self):
+        data = text("time,close", "2024-01-02T09:30:00.123,1.5", "2024-01-02T09:30:00.456,1.6", "2024-01-02T09:30:01,1.7")
+        series = import_prices(data).series
+        assert import_prices(series.to_csv().encode()).series == series
+        assert ".123" in series.to_csv()
+
     @pytest.mark.parametrize(
         ("cell", "date"),
         [

@@ -127,13 +127,18 @@ def read_dates(cells: Cells, order: str | None = None, clock: IntArray | None = 
 
 
 def read_clock(cells: Cells) -> IntArray:
-    """Times of day in microseconds after midnight [T], 0 where there is none; bare numbers are HHMMSS, or HHMM if all short."""
+    """Times of day in microseconds after midnight [T], 0 where there is none.
+
+    Bare numbers are HHMMSS; HHMM if all have four digits at most; hours if all are from 0 to 24.
+    """
     times = np.zeros(len(cells), np.int64)
     understood = [(understand_clock(shape), rows) for shape, rows in cells.groups()]
-    with_seconds = any(stamp is not None and len(stamp.plain) > 4 for stamp, _ in understood)
+    bare = [(stamp.plain, rows) for stamp, rows in understood if stamp is not None and stamp.plain]
+    longest = max((len(plain) for plain, _ in bare), default=0)
+    hours = longest <= 2 and all((cells.number(rows, plain) <= 24).all() for plain, rows in bare)
     for stamp, rows in understood:
         if stamp is not None and stamp.plain:
-            number = cells.number(rows, stamp.plain) * (1 if with_seconds else 100)
+            number = cells.number(rows, stamp.plain) * (10_000 if hours else 1 if longest > 4 else 100)
             times[rows] = number // 10_000 * _HOUR + number // 100 % 100 * _MINUTE + number % 100 * _SECOND
         elif stamp is not None:
             times[rows] = _time_of_day(cells, rows, stamp)

@@ -116,10 +116,11 @@ class PriceSeries:
         return pd.DataFrame(columns, index=pd.DatetimeIndex(self.dates, name="date"))
 
     def to_csv(self) -> str:
-        """`date,open,high,low,close,volume`, ISO dates; a time of day only where there is one."""
-        midnight = (self.dates == self.dates.astype("datetime64[D]")).all()
+        """`date,open,high,low,close,volume`, ISO dates; a time of day and fractions of seconds only where there are any."""
+        forms = {"D": "%Y-%m-%d", "s": "%Y-%m-%dT%H:%M:%S", "us": "%Y-%m-%dT%H:%M:%S.%f"}
+        form = next(form for unit, form in forms.items() if (self.dates == self.dates.astype(f"datetime64[{unit}]")).all())
         buffer = io.StringIO()
-        self.frame().to_csv(buffer, date_format="%Y-%m-%d" if midnight else "%Y-%m-%dT%H:%M:%S")
+        self.frame().to_csv(buffer, date_format=form)
         return buffer.getvalue()
 
 
