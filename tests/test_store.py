@@ -326,6 +326,7 @@ def everything_asked_of(view: RunStore, run_id: str) -> Iterator[object]:
     yield lambda: view.checkpoints(run_id)
     yield lambda: view.save_policies(run_id, [Snapshot(1, 1, b"")])
     yield lambda: view.policy_bytes(run_id)
+    yield lambda: view.choose_policy(run_id, Snapshot(1, 1, b""))
     yield lambda: view.policies(run_id)
     yield lambda: view.save_evaluation(run_id, "final", {})
     yield lambda: view.evaluation(run_id, "final")
@@ -447,6 +448,24 @@ def test_policies_can_be_thinned(store: RunStore) -> None:
     assert store.policies(run_id) == [(0, 0), (2, 20), (4, 40), (7, 70)]
     assert store.policy_bytes(run_id) == b"last"
     assert store.policy_bytes(run_id, 4) == b"\4"
+
+
+def test_the_chosen_policy_is_the_runs_own_and_leaves_its_history_true(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.save_policies(run_id, [Snapshot(u, 10 * u, bytes([u])) for u in range(5)])
+    for chosen in (3, 2):
+        store.choose_policy(run_id, Snapshot(chosen, 10 * chosen, bytes([chosen])))
+    assert store.policy_bytes(run_id) == b"\2"
+    assert [store.policy_bytes(run_id, update) for update, _ in store.policies(run_id)] == [bytes([u]) for u in range(5)]
+
+
+def test_a_result_worked_out_anew_is_still_of_the_chosen_checkpoint(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.save_evaluation(run_id, "final", {"a": 1, "checkpoint": {"update": 2}})
+    store.save_evaluation(run_id, "final", {"a": 2})
+    assert store.evaluation(run_id, "final") == {"a": 2, "checkpoint": {"update": 2}}
+    store.save_evaluation(run_id, "final", {"a": 3, "checkpoint": {"update": 5}})
+    assert store.evaluation(run_id, "final") == {"a": 3, "checkpoint": {"update": 5}}
 
 
 def test_results_keep_numbers_that_are_none_and_numpys(store: RunStore) -> None:
@@ -754,11 +773,28 @@ def test_a_store_of_version_1_gains_what_listings_show(store_url: str) -> None:
             ("price_names", "deleted"),
         ):
             connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+        schema.chosen_policies.drop(connection)
         connection.execute(sa.update(schema.store_version).values(version=1))
     store.close()
     newer = RunStore(store_url)
     assert repr((newer.run(run_id), newer.run(other), newer.trials(digest), newer.price_list())) == repr(expected)
     newer.rename(other, "still to be written to")
+    newer.close()
+
+
+def test_a_store_of_version_2_tells_the_chosen_policy_from_the_last(store_url: str) -> None:
+    store = RunStore(store_url)
+    run_ids = [store.create_run(TrainConfig()) for _ in range(3)]
+    for run_id, checkpoint in zip(run_ids, ({"update": 2, "env_steps": 20}, {"update": 3, "env_steps": 30}, None), strict=True):
+        store.save_policies(run_id, [Snapshot(u, 10 * u, bytes([u])) for u in (1, 2)] + [Snapshot(3, 30, b"best")])
+        store.save_evaluation(run_id, "final", {} if checkpoint is None else {"checkpoint": checkpoint})
+    with store._database.write() as connection:
+        schema.chosen_policies.drop(connection)
+        connection.execute(sa.update(schema.store_version).values(version=2))
+    store.close()
+    newer = RunStore(store_url)
+    assert [newer.policy_bytes(run_id) for run_id in run_ids] == [b"best"] * 3
+    assert [len(newer.policies(run_id)) for run_id in run_ids] == [2, 3, 3]
     newer.close()
 
 

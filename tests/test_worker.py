@@ -105,6 +105,21 @@ def test_policies_kept_are_bounded_in_number_and_size(size: int) -> None:
         assert kept <= 2 or kept * size <= 32_000_000
 
 
+def test_the_policy_chosen_on_validation_takes_no_place_in_the_history(store: RunStore) -> None:
+    made: list[Trainer] = []
+
+    def make(config: TrainConfig, prices: Any) -> Trainer:
+        made.append(Trainer(config, prices))
+        return made[0]
+
+    run = train_run(store, store.create_run(REAL["stocks, reward-to-go"].replace(max_steps=3000)), make_trainer=make)
+    chosen = store.evaluation(run.id, "final")["checkpoint"]["update"]
+    last = store.policies(run.id)[-1][0]
+    assert chosen < last == run.updates
+    assert store.policy_bytes(run.id) == store.policy_bytes(run.id, chosen)
+    assert store.policy_bytes(run.id, last) == made[0].policy.to_bytes() != store.policy_bytes(run.id)
+
+
 def test_a_failed_evaluation_is_told_and_spoils_nothing(store: RunStore) -> None:
     def broken(*_: object) -> dict[str, Any]:
         raise ZeroDivisionError("of all things")
@@ -354,6 +369,8 @@ REAL = {
     "CartPole, reinforce": TrainConfig(
         estimator="reinforce", policy="linear", num_envs=4, max_steps=12000, stop_when_solved=False
     ),
+    "CartPole, trpo": TrainConfig(estimator="trpo", num_envs=8, rollout_steps=16, max_steps=6000, stop_when_solved=False),
+    "CartPole, dqn": TrainConfig(estimator="dqn", max_steps=4000, stop_when_solved=False),
     "stocks, reward-to-go": TrainConfig(task="stocks", estimator="reward-to-go", num_envs=4, episode_rows=30, max_steps=9000),
 }
 

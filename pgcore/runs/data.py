@@ -20,7 +20,7 @@ from pgcore.market.prices import PriceSeries
 from pgcore.record import UpdateRecord
 from pgcore.runs.database import Database, upsert
 from pgcore.runs.packing import COLUMNS, Records, pack_prices, pack_record, sharpe_on_test, unpack_prices, unpack_records
-from pgcore.runs.schema import checkpoints, evaluations, events, policies, price_names, prices, records, runs
+from pgcore.runs.schema import checkpoints, chosen_policies, evaluations, events, policies, price_names, prices, records, runs
 
 CHECKPOINTS_KEPT = 2
 MAX_NAME = 200
@@ -172,15 +172,29 @@ class RunData:
                 connection.execute(self._upsert(policies), added)
 
     def policy_bytes(self, run_id: str, update: int | None = None) -> bytes | None:
-        """The policy after an update as a safetensors file, the last one by default."""
-        return self._state(policies, run_id, update)
+        """The policy after an update as a safetensors file; by default the run's own: the chosen one, else the last."""
+        chosen = self._state(chosen_policies, run_id, None) if update is None else None
+        return self._state(policies, run_id, update) if chosen is None else chosen
+
+    def choose_policy(self, run_id: str, snapshot: Snapshot) -> None:
+        """Make a policy the run's own, whatever came after it; its history of policies stays as it is."""
+        key = self._key(run_id)
+        row = {"run_key": key, "update": snapshot.update, "env_steps": snapshot.env_steps, "state": snapshot.state}
+        with self._writing() as connection:
+            self._update_run(connection, key)
+            connection.execute(self._upsert(chosen_policies), row)
 
     def policies(self, run_id: str) -> list[tuple[int, int]]:
         """(update, env_steps) of the policies there are, oldest first: the learning, to be replayed."""
         return self._states(policies, run_id)
 
     def save_evaluation(self, run_id: str, kind: str, result: dict[str, Any]) -> None:
-        """Keep a result made of dicts, lists, texts and numbers, NaN and NumPy's included, under a name of its own."""
+        """Keep a result made of dicts, lists, texts and numbers, NaN and NumPy's included, under a name of its own.
+
+        One that takes the place of another and does not name its checkpoint is of the same: the run's own policy.
+        """
+        if "checkpoint" not in result and (earlier := self.evaluation(run_id, kind)) and "checkpoint" in earlier:
+            result = result | {"checkpoint": earlier["checkpoint"]}
         text = json.dumps(result, default=_plain)
         sharpe = sharpe_on_test(result)
         row = {"run_key": self._key(run_id), "kind": kind, "result": text, "test_sharpe": sharpe}

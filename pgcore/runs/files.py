@@ -7,13 +7,14 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from pgcore.config import SETTINGS, TrainConfig
 from pgcore.errors import BadInput
 from pgcore.market.prices import SAMPLES, PriceSeries, load_sample
+from pgcore.record import UpdateRecord
 from pgcore.runs import formats
 from pgcore.runs.data import Snapshot
 from pgcore.runs.run import ENDED, Run
@@ -127,8 +128,7 @@ def import_run(store: RunStore, source: str | Path | bytes, *, owner: str = "") 
         )
         together.append_records(run_id, rows)
         if policy is not None:
-            update, env_steps = (rows[-1].update, rows[-1].env_steps) if rows else (0, 0)
-            together.save_policies(run_id, [Snapshot(update, env_steps, policy)])
+            together.save_policies(run_id, [Snapshot(*_after(results, rows), policy)])
         for kind, result in results.items():
             together.save_evaluation(run_id, kind, result)
         together.set_status(
@@ -206,6 +206,17 @@ def _checked_policy(data: bytes | None) -> bytes | None:
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise BadInput(f"policy.safetensors of the exported run is damaged ({error}): export it again.") from None
     return data
+
+
+def _after(results: dict[str, Any], rows: Sequence[UpdateRecord]) -> tuple[int, int]:
+    """The update and step after which the run's own policy was: those of the checkpoint that was judged, or the last."""
+    last = (rows[-1].update, rows[-1].env_steps) if rows else (0, 0)
+    final = results.get("final")
+    checkpoint = final.get("checkpoint") if isinstance(final, dict) else None
+    if not isinstance(checkpoint, dict):
+        return last
+    chosen = (checkpoint.get("update"), checkpoint.get("env_steps"))
+    return chosen if all(type(x) is int and 0 <= x <= end for x, end in zip(chosen, last, strict=True)) else last  # type: ignore[return-value]
 
 
 def _read_prices(files: dict[str, bytes], about: dict[str, Any]) -> PriceSeries:

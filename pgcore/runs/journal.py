@@ -26,8 +26,8 @@ class Journal:
     """The trainer's end of the store. No method raises StoreError but those that say so; all raise Superseded.
 
     `store` is at first any, after `claim` the trainer's own. What is put into `records`, `policies` (thinned to multiples
-    of `keep_every`), `checkpoint` and `evaluation` waits for the next `sync` or `conclude`. `control` is what was wanted
-    when last heard.
+    of `keep_every`), `checkpoint`, `chosen` (the run's own policy) and `evaluation` waits for the next `sync` or `conclude`.
+    `control` is what was wanted when last heard.
     """
 
     def __init__(self, store: RunStore, run_id: str) -> None:
@@ -39,6 +39,7 @@ class Journal:
         self.policies: list[Snapshot] = []
         self.keep_every = 1
         self.checkpoint: Snapshot | None = None
+        self.chosen: Snapshot | None = None
         self.evaluation: dict[str, Any] | None = None
         self.control = Control("run", None, None)
         self.retries = 0
@@ -99,6 +100,8 @@ class Journal:
             with self.store.transaction(durable=True) as store:
                 self._write(store)
                 store.heartbeat(self.run_id, 0.0, status=self.status, store_retries=self.retries)
+                if self.chosen is not None:
+                    store.choose_policy(self.run_id, self.chosen)
                 if self.evaluation is not None:
                     store.save_evaluation(self.run_id, "final", self.evaluation)
                 if status in ("finished", "stopped"):

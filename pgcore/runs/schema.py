@@ -116,6 +116,16 @@ def _states(name: str) -> sa.Table:
 checkpoints = _states("checkpoints")
 policies = _states("policies")
 
+# The policy of a run that is not the last of its history: of a stocks run, that which did best on the validation part.
+chosen_policies = sa.Table(
+    "chosen_policies",
+    tables,
+    _run_key(),
+    sa.Column("update", sa.BigInteger, nullable=False),
+    sa.Column("env_steps", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.LargeBinary, nullable=False),
+)
+
 evaluations = sa.Table(
     "evaluations",
     tables,
@@ -178,9 +188,23 @@ def _add_what_listings_show(connection: Connection) -> None:
         connection.execute(change_sharpe, {"key": key, "sharpe": sharpe_on_test(json.loads(result))})
 
 
+def _set_chosen_policies_apart(connection: Connection) -> None:
+    """Version 3: the chosen policy of a run has a place of its own, where it took that of the last policy of the history."""
+    chosen_policies.create(connection)
+    last = sa.text('SELECT "update", state FROM policies WHERE run_key = :key ORDER BY "update" DESC LIMIT 1')
+    for key, result in connection.exec_driver_sql("SELECT run_key, result FROM evaluations WHERE kind = 'final'").all():
+        checkpoint = json.loads(result).get("checkpoint")
+        row = connection.execute(last, {"key": key}).first()
+        if checkpoint and row is not None and row[0] > checkpoint["update"]:
+            chosen = {"run_key": key, "update": checkpoint["update"], "env_steps": checkpoint["env_steps"], "state": row[1]}
+            connection.execute(sa.insert(chosen_policies), chosen)
+            untrue = sa.text('DELETE FROM policies WHERE run_key = :key AND "update" = :update')
+            connection.execute(untrue, {"key": key, "update": row[0]})
+
+
 # STEPS[i] leads from version i + 1 to version i + 2. A new store is made as the tables above say, so a change to them comes
 # with the step that brings the stores that exist to the same.
-STEPS: list[Callable[[Connection], None]] = [_add_what_listings_show]
+STEPS: list[Callable[[Connection], None]] = [_add_what_listings_show, _set_chosen_policies_apart]
 
 
 def migrate(database: "Database") -> None:

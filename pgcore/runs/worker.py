@@ -83,7 +83,7 @@ def train_run(
 def _result(run: Run, attempt: Attempt, judge: Judge, prices: PriceSeries | None) -> dict[str, Any]:
     """The evaluation of the last policy; on prices with a validation part, of the checkpoint that did best there.
 
-    That one is then the policy of the run, whatever came after it.
+    That one is then the run's own policy, whatever came after it.
     """
     journal = attempt.journal
     scores = validated(journal.store, run) if run.prices else []
@@ -92,7 +92,7 @@ def _result(run: Run, attempt: Attempt, judge: Judge, prices: PriceSeries | None
     update, env_steps, growth = max(scores, key=lambda score: score[2])
     state = journal.store.policy_bytes(run.id, update)
     assert state is not None
-    journal.policies.append(Snapshot(journal.update, attempt.env_steps, state))
+    journal.chosen = Snapshot(update, env_steps, state)
     checkpoint = {"update": update, "env_steps": env_steps, "validation_growth": growth}
     return judge(run.config, policy_from_bytes(state), prices) | {"checkpoint": checkpoint}
 
