@@ -7,6 +7,8 @@ import torch
 
 from pgcore.config import TrainConfig
 from pgcore.estimators import ESTIMATORS
+from pgcore.optimisers import Learnable
+from pgcore.policies import Policy
 from pgcore.trainer import Trainer
 from tests.playgrounds import TabularMDP, task
 
@@ -24,6 +26,8 @@ def frozen_trainer(name, playground, discount, num_envs):
         normalise_advantages=False,
         normalise_observations=False,
         num_envs=num_envs,
+        hidden_sizes=(4,),
+        critic_steps=1,
     )
     trainer = Trainer(config)
     for part in trainer.loop.learner.parts:
@@ -32,14 +36,18 @@ def frozen_trainer(name, playground, discount, num_envs):
 
 
 def assert_gradient(trainer, rounds, exact):
-    """The mean over many updates of the gradient lies within 4 standard errors of the exact one, in every component."""
-    samples = []
+    """The mean over many updates of the gradient lies within 4 standard errors of the exact one, in every component.
+
+    Returns the undiscounted returns of the episodes it took.
+    """
+    samples, returns = [], []
     for _ in range(rounds):
-        trainer.step()
+        returns += trainer.step().episode_returns
         samples.append(trainer.loop.learner.policy.gradient.double().numpy().copy())
     mean, error = np.mean(samples, axis=0), np.std(samples, axis=0, ddof=1) / np.sqrt(rounds)
     assert (np.abs(mean - exact) <= 4 * error + 1e-6).all(), (mean, error, exact)
     assert (error < 0.3 * np.abs(exact).max()).all(), "too noisy to tell"
+    return np.array(returns)
 
 
 def corridor_value(p):
@@ -59,7 +67,7 @@ def test_the_corridors_numbers_agree_with_each_other():
     assert corridor_value(0.05) == pytest.approx(-82.105, abs=1e-3)
     assert corridor_value(0.95) == pytest.approx(-44.211, abs=1e-3)
     assert corridor_gradient(0.5) == pytest.approx(2)
-    p = 1 / (1 + np.exp(2 * 1.47))
+    p = 1 / (1 + np.exp(2 * 1.47))  # θ = (−1.47, +1.47) for (right, left)
     assert (p, corridor_value(p), corridor_gradient(p)) == pytest.approx((0.050211, -81.769, 75.558), rel=1e-5)
 
 
@@ -75,15 +83,17 @@ def test_the_corridor_played_many_at_once_is_that_played_one_at_a_time():
 
 
 @pytest.mark.parametrize("name", UNBIASED)
-@pytest.mark.parametrize("p", [0.5, 0.7])
-def test_the_corridors_gradient_is_met_by_every_unbiased_estimator(name, p):
+@pytest.mark.parametrize("p", [0.050211, 0.5, 0.7])
+def test_the_corridors_gradient_and_value_are_met_by_every_unbiased_estimator(name, p):
     trainer = frozen_trainer(name, "Corridor", 1.0, 400)
     weight, bias = trainer.policy.network.layers[0]
     with torch.no_grad():
         weight.zero_()
-        bias.copy_(torch.tensor([0.0, np.log(p / (1 - p))]))
+        bias.copy_(torch.tensor([-0.5, 0.5]) * np.log(p / (1 - p)))
     exact = corridor_gradient(p)
-    assert_gradient(trainer, 20, np.array([-exact, exact, -exact, exact]))
+    returns = assert_gradient(trainer, 20, np.array([-exact, exact, -exact, exact]))
+    assert len(returns) == 20 * 400
+    assert abs(returns.mean() - corridor_value(p)) <= 4 * returns.std(ddof=1) / np.sqrt(len(returns))
 
 
 DISCOUNT = 0.9
@@ -139,17 +149,30 @@ def test_the_tabular_gradient_is_met_by_every_unbiased_estimator(name):
 
 def test_the_variance_optimal_baseline_of_a_two_armed_bandit_leaves_no_variance():
     """b* = (1−p) q₁ + p q₂, the weights swapped against the value p q₁ + (1−p) q₂ (Greensmith et al. 2004)."""
-    p, q1, q2 = 0.3, 2.0, -1.0
-    score = np.array([1 - p, -p])  # ∇log π(1), ∇log π(2) with respect to the preference of arm 1
-    paid, chance = np.array([q1, q2]), np.array([p, 1 - p])
+    p, paid = 0.3, torch.tensor([2.0, -1.0])
+    (q1, q2), chance = paid.tolist(), np.array([p, 1 - p])
+    policy = Policy(1, 2, "categorical", (), "tanh")
+    learnable = Learnable(policy)
+    weight, bias = policy.network.layers[0]
+    with torch.no_grad():
+        weight.zero_()
+        bias.copy_(torch.log(torch.tensor([p, 1 - p])))
 
-    def moments(baseline):
-        sample = score * (paid - baseline)
-        mean = chance @ sample
-        return mean, chance @ (sample - mean) ** 2
+    def samples(weights):
+        """What an episode adds to the gradient when it pulled arm 1, and when arm 2; [2, P]."""
+        trace = policy.network.trace(torch.ones(1, 1))
+        found = []
+        for arm in range(2):
+            policy.policy_gradient(trace, policy.distribution(trace[-1]), torch.tensor([arm]), weights[arm : arm + 1])
+            found.append(learnable.gradient.double().numpy().copy())
+        return np.array(found)
 
-    for baseline in (0.0, p * q1 + (1 - p) * q2, (1 - p) * q1 + p * q2):
-        assert moments(baseline)[0] == pytest.approx(p * (1 - p) * (q1 - q2)), "no baseline changes the mean"
-    assert moments((1 - p) * q1 + p * q2)[1] == pytest.approx(0)
-    general = (chance @ (score**2 * paid)) / (chance @ score**2)
-    assert general == pytest.approx((1 - p) * q1 + p * q2)
+    exact = p * (1 - p) * (q1 - q2) * np.array([1, -1, 1, -1])
+    best, value = (1 - p) * q1 + p * q2, p * q1 + (1 - p) * q2
+    for baseline in (0.0, value, best):
+        np.testing.assert_allclose(chance @ samples(paid - baseline), exact, rtol=1e-5, err_msg="no baseline changes the mean")
+    np.testing.assert_allclose(samples(paid - best), [exact, exact], rtol=1e-5)
+    for baseline in (0.0, value):
+        assert np.ptp(samples(paid - baseline), axis=0).min() > 0.1, "any other leaves variance"
+    size = (samples(torch.ones(2)) ** 2).sum(axis=1)
+    assert chance @ (size * paid.numpy()) / (chance @ size) == pytest.approx(best), "E[‖g‖² R] / E[‖g‖²]"
