@@ -233,18 +233,25 @@ def find_task(name: str) -> Task:
     try:
         spec = _specification(name)
     except (gymnasium.error.Error, ImportError, ValueError) as error:
+        reason = " ".join(str(error).split())
         raise BadInput(
-            f"There is no task {name!r} ({error}): give one of {', '.join(TASKS)}, or the id of an installed"
+            f"There is no task {name!r} ({reason}): give one of {', '.join(TASKS)}, or the id of an installed"
             " Gymnasium environment, with module:Name-v0 where a module has to be imported for it."
         ) from None
     return Task(title=spec.id, make=_make_gymnasium, solved_at=spec.reward_threshold, continuous=None)
 
 
 def _specification(name: str) -> "EnvSpec":
-    """What Gymnasium knows of an id, after importing the module that a `module:Name-v0` names."""
+    """What Gymnasium knows of an id, after importing the module that a `module:Name-v0` names.
+
+    Raises ImportError where the module cannot be imported, Gymnasium's own errors where it does not know the name.
+    """
     import gymnasium
 
     module, _, name = name.rpartition(":")
     if module:
-        import_module(module)
+        try:
+            import_module(module)
+        except (Exception, SystemExit) as error:  # whatever a module that a person names does when it is run
+            raise ImportError(f"the module {module} cannot be imported: {type(error).__name__}: {error}") from error
     return gymnasium.spec(name)

@@ -137,11 +137,31 @@ def test_numbers_of_numpy_are_taken_for_pythons():
         ("task", "NoSuchTask-v0", "There is no task 'NoSuchTask-v0'.*give one of CartPole-v1, Acrobot-v1"),
         ("task", "no_such_module:Task-v0", "There is no task.*No module named 'no_such_module'"),
         ("task", "not an id", "There is no task"),
+        ("task", ".x:Y-v0", r"There is no task '\.x:Y-v0'.*give one of CartPole-v1"),
+        ("task", "tests.playgrounds.missing:Y-v0", "There is no task.*'tests.playgrounds' is not a package"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line_that_says_what_can(name, text, part):
     with pytest.raises(BadInput, match=part) as refusal:
         TrainConfig.from_strings({name: text})
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("raise SystemExit(3)", "SystemExit: 3"),
+        ("raise ValueError('said on\\ntwo lines')", "ValueError: said on two lines"),
+        ("1 +", "SyntaxError: invalid syntax"),
+        ("import gymnasium", "Environment `Task` doesn't exist"),
+    ],
+)
+def test_a_task_whose_module_does_what_it_likes_is_refused_like_any_other(tmp_path, monkeypatch, code, said):
+    (tmp_path / "wild.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BadInput, match=r"There is no task 'wild:Task-v0' .*give one of CartPole-v1, Acrobot-v1") as refusal:
+        TrainConfig(task="wild:Task-v0")
+    assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
