@@ -137,3 +137,30 @@ class TestEpochsOfSeveralUnits:
         milliseconds = days.astype("M8[ms]").astype(int)
         imported = import_prices(text("time,close", *(f"{time},{i + 1}.5" for i, time in enumerate(milliseconds))))
         assert np.array_equal(imported.series.dates.astype("M8[D]"), days)
+
+
+class TestEpochsInScientificNotation:
+    DAYS = np.arange(np.datetime64("2023-11-20"), np.datetime64("2024-02-20"))
+
+    @pytest.mark.parametrize(("unit", "form"), [("ms", "{:.5E}"), ("ms", "{!r}"), ("s", "{:.5E}"), ("us", "{:.6e}")])
+    def test_days(self, unit, form):
+        times = self.DAYS.astype(f"M8[{unit}]").astype(float).tolist()
+        rows = [f"{form.format(time)},{100 + i}.5" for i, time in enumerate(times)]
+        assert np.array_equal(import_prices(text("time,close", *rows)).series.dates.astype("M8[D]"), self.DAYS)
+
+    def test_minutes_are_said_to_be_rounded(self):
+        times = (1.7004384e12 + 60_000 * np.arange(20)).tolist()
+        imported = import_prices(text("time,close", *(f"{time:.8E},{100 + i}.5" for i, time in enumerate(times))))
+        assert str(imported.series.dates[1])[:16] == "2023-11-20T00:01"
+        assert any("rounded in the file" in warning for warning in imported.report.warnings)
+
+
+class TestWhichDate:
+    @pytest.mark.parametrize("header", ["Settlement Date,Trade Date,Close", "Settle Date,Date,Close", "Expiry Date,Date,Close"])
+    def test_that_of_the_trade(self, header):
+        data = text(header, "2024-01-04,2024-01-02,1.5", "2024-01-05,2024-01-03,1.6")
+        assert [str(date)[:10] for date in import_prices(data).series.dates] == ["2024-01-02", "2024-01-03"]
+
+    def test_the_only_one_there_is(self):
+        data = text("Settlement Date,Close", "2024-01-04,1.5", "2024-01-05,1.6")
+        assert import_prices(data).report.columns["date"] == "Settlement Date"

@@ -5,7 +5,7 @@ import pytest
 
 from pgcore.market.csv_import import Choices, import_prices
 from pgcore.market.prices import PriceError
-from tests.price_files import Dialect, base_series, text
+from tests.price_files import Dialect, base_series, several_level, text
 
 BASE = base_series()
 
@@ -104,6 +104,21 @@ class TestRepairs:
         assert imported.series == BASE
         assert dict(imported.report.repairs)['rows without a readable date left out, as "Date"'] == 1
         assert dict(imported.report.repairs)["lines below the table left out"] == 1
+
+    @pytest.mark.parametrize("names", ["Ex-Date,Dividend", "Date,Split"])
+    @pytest.mark.parametrize("header", ["Date,Open,High,Low,Close,Volume", "Date,Close"])
+    @pytest.mark.parametrize("between", ["", "\n", "\nDividends\n"])
+    def test_a_second_table_below_the_first(self, names, header, between):
+        columns = "dohlcv" if "Open" in header else "dc"
+        data = Dialect(header, columns, below=f"{between}{names}\n2023-11-21,0.24\n2024-03-01,0.25\n").write(BASE)
+        imported = import_prices(data)
+        assert np.array_equal(imported.series.close, BASE.close)
+        assert dict(imported.report.repairs)["lines of a second table below left out"] == 3
+
+    def test_files_with_headers_of_several_rows_put_together(self):
+        half = several_level(["Price,Close,High,Low,Open,Volume", "Ticker,AAPL,AAPL,AAPL,AAPL,AAPL", "Date,,,,,"])
+        imported = import_prices(half(BASE.between(0, 30)) + half(BASE.between(30, 60)))
+        assert imported.series == BASE
 
     def test_ragged_rows(self):
         lines = Dialect().write(BASE).decode().splitlines()

@@ -11,8 +11,10 @@ import pyarrow.compute as pc
 
 from pgcore.market.cells import Cells, IntArray, NeedsChoice
 from pgcore.market.column_choice import PRICE_ROLES, Choices, Taken, choose_columns, is_numeric, pick_ticker, text_columns
+from pgcore.market.column_names import meaning
 from pgcore.market.dates import Dates, read_clock, read_dates, read_epochs
 from pgcore.market.file_text import LIMIT_BYTES, FileText, open_text
+from pgcore.market.header import kind
 from pgcore.market.layout import DELIMITERS, Layout, find_layout
 from pgcore.market.numbers import Numbers, decide_decimal, decimal_evidence, read_numbers
 from pgcore.market.prices import PriceError, PriceSeries
@@ -87,6 +89,7 @@ def _import_table(text: FileText, layout: Layout, filename: str, choices: Choice
     table = _read(layout, replace(taken, ticker_columns=_telling_columns(layout, taken)), choices, text.decimal)
     log = Log()
     log.repair("lines with another number of cells left out", table.left_out)
+    log.repair("lines of a second table below left out", table.below)
     _lost_dates(table, log)
     log.warnings.extend(note for note in (*table.taken.notes, table.dates.note, *_unreadable(table, layout)) if note)
     if choices.ticker and not table.taken.tickers:
@@ -116,6 +119,7 @@ class _Table:
     numbers: dict[int, Numbers]
     decimal: str
     left_out: int
+    below: int
 
 
 def _read(layout: Layout, taken: Taken, choices: Choices, decimal: str | None) -> _Table:
@@ -123,7 +127,9 @@ def _read(layout: Layout, taken: Taken, choices: Choices, decimal: str | None) -
     decimal = choices.decimal or decimal or _decimal_of_sample(layout, taken)
     date = taken.date[0] if len(taken.date) == 1 else None
     found = read_columns(layout, taken.texts(), date, taken.numeric(), decimal)
-    columns, taken = _of_one_ticker(found.read, taken, choices)
+    first_table = _first_table(found.read, layout, taken)
+    below = len(found.read[taken.date[0]]) - len(first_table[taken.date[0]])
+    columns, taken = _of_one_ticker(first_table, taken, choices)
     clock = None if taken.clock is None else read_clock(Cells.of(columns.pop(taken.clock)))
     dates, date_cells = _dates([columns.pop(i) for i in taken.date], clock, choices.date_order)
     texts = {i: Cells.of(columns.pop(i)) for i in taken.numeric() if i in columns and not isinstance(columns[i], np.ndarray)}
@@ -137,7 +143,25 @@ def _read(layout: Layout, taken: Taken, choices: Choices, decimal: str | None) -
         speaks, _ = decimal_evidence([texts[volume]])
         marks[volume] = next(iter(speaks)) if len(speaks) == 1 else decimal
     numbers = {i: read_numbers(texts[i], marks[i]) if i in texts else Numbers(columns[i]) for i in taken.numeric()}
-    return _Table(taken, dates, date_cells, numbers, decimal, len(found.left_out))
+    return _Table(taken, dates, date_cells, numbers, decimal, len(found.left_out), below)
+
+
+def _first_table(columns: ReadColumns, layout: Layout, taken: Taken) -> ReadColumns:
+    """The rows above those names that begin another table, as of dividends: a date, and beside it no name of this table."""
+    date, numeric = taken.date[0], taken.numeric()
+    if any(isinstance(columns[column], np.ndarray) for column in (date, *numeric)):
+        return columns  # names would not have let them be read as values
+    names = [rows for shape, rows in Cells.of(columns[date]).groups() if kind(shape) == "word" and _names_date(shape)]
+    for row in np.sort(np.concatenate(names)).tolist() if names else ():
+        cells = {column: columns[column][row].as_py().strip() for column in numeric}
+        words = {column: cell for column, cell in cells.items() if kind(cell) == "word"}
+        if words and not any(meaning(word).role in PRICE_ROLES or word in layout.labels[i] for i, word in words.items()):
+            return {i: column[:row] for i, column in columns.items()}
+    return columns
+
+
+def _names_date(cell: str) -> bool:
+    return any(meaning(word).role == "date" for word in re.findall(r"\w+", cell))
 
 
 def _dates(parts: list[Any], clock: IntArray | None, order: str | None) -> tuple[Dates, Cells | None]:

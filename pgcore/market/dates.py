@@ -1,5 +1,6 @@
 """Columns of dates and times of day into datetime64[us]: one order a file, epochs and serial days, zones dropped."""
 
+import re
 from calendar import monthrange
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ _EXCEL_START = np.datetime64("1899-12-30", "us")
 _EPOCHS = (1e11, 1e14, 1e17)  # an epoch of so many or more is no longer in s, in ms, in µs
 _UNITS = ("seconds", "milliseconds", "microseconds", "nanoseconds")
 _OUR_TIME = (np.datetime64("1990-01-01", "us"), np.datetime64("2100-01-01", "us"))
+_ROUNDED_EPOCH = re.compile(r"[1-9][.,][0-9]+[eE]\+?(?:0?[89]|1[0-8])")  # 1.70044E+12, as spreadsheets print an epoch
+_ROUNDED_SHAPE = re.compile(r"0[.,](0+)[eE]\+?00?")
 _HOUR, _MINUTE, _SECOND = 3_600_000_000, 60_000_000, 1_000_000
 _NAT = np.datetime64("NaT", "us")
 
@@ -39,7 +42,7 @@ def is_date(text: str) -> bool:
     shape = shape_of(text)
     stamp = understand_date(shape)
     if stamp is None:
-        return False
+        return _ROUNDED_EPOCH.fullmatch(text.strip()) is not None
     if not stamp.plain and _in_calendar(text.encode(), stamp):
         return True
     number = stamp if stamp.plain else bare_number(shape)
@@ -49,7 +52,7 @@ def is_date(text: str) -> bool:
 def is_weak_date(text: str) -> bool:
     """Whether a cell that may be a date may as well be a number."""
     stamp = understand_date(shape_of(text))
-    return stamp is not None and stamp.weak
+    return _ROUNDED_EPOCH.fullmatch(text.strip()) is not None if stamp is None else stamp.weak
 
 
 def is_full_date(text: str) -> bool:
@@ -96,8 +99,12 @@ def read_dates(cells: Cells, order: str | None = None, clock: IntArray | None = 
     plain: list[tuple[Stamp, IntArray]] = []
     unordered: list[tuple[Stamp, IntArray]] = []
     zones: set[str] = set()
+    notes: list[str] = []
     for shape, rows in cells.groups():
         stamp = understand_date(shape)
+        if stamp is None and _ROUNDED_SHAPE.fullmatch(shape.strip()):
+            values[rows], note = _rounded_epochs(cells, shape, rows)
+            notes.append(note)
         if stamp is None:
             continue
         if stamp.plain:
@@ -115,15 +122,15 @@ def read_dates(cells: Cells, order: str | None = None, clock: IntArray | None = 
         number = bare_number(shape)
         if number is not None and np.isnat(values[rows]).mean() > 0.5:  # 946857600000 is no year 9468
             plain.append((number, rows))
-    counted = ""
     if plain:
-        values[np.concatenate([rows for _, rows in plain])], counted = _bare_numbers(cells, plain)
+        values[np.concatenate([rows for _, rows in plain])], note = _bare_numbers(cells, plain)
+        notes.append(note)
     within_day = 0 if clock is None else clock.astype("timedelta64[us]")
     order_read = "year-first"
     if unordered:
         order_read, values = _settle_order(cells, values, unordered, order, within_day)
     local, note = _without_zone(values + within_day, offsets, zones)
-    return Dates(local, order_read, " ".join(part for part in (counted, note) if part))
+    return Dates(local, order_read, " ".join(dict.fromkeys(filter(None, (*notes, note)))))
 
 
 def read_clock(cells: Cells) -> IntArray:
@@ -290,6 +297,24 @@ def _since_1970(whole: IntArray, parts: FloatArray | float = 0.0) -> tuple[DateA
         f"The times are numbers of different lengths, as {examples}, and read in {units} they do not follow one another: "
         "write them all in one unit."
     )
+
+
+def _rounded_epochs(cells: Cells, shape: str, rows: IntArray) -> tuple[DateArray, str]:
+    """Epochs as 1.70044E+12, [rows]: days, if none is farther from a midnight than the rounding explains; and a note."""
+    texts = [cells.text(int(row)).strip().replace(",", ".") for row in rows]
+    whole = np.array([float(text) if _ROUNDED_EPOCH.fullmatch(text) else 0.0 for text in texts])
+    moments, note = _since_1970(np.rint(whole).astype(np.int64))
+    found = _ROUNDED_SHAPE.fullmatch(shape.strip())
+    grain = 10.0 ** (np.floor(np.log10(np.maximum(whole.max(), 1))) - len(found[1] if found else ""))
+    unit = float(np.array([1e6, 1e3, 1, 1e-3])[np.searchsorted(_EPOCHS, whole.max(), side="right")])
+    half = np.timedelta64(int(grain * unit / 2) + 1, "us")
+    day = np.timedelta64(24 * _HOUR, "us")
+    midnights = (moments + day // 2).astype("datetime64[D]").astype("datetime64[us]")
+    if half < day // 4 and (np.abs(moments - midnights) <= half).all():
+        changed = bool((moments != midnights).any())
+        return midnights, f"The times are rounded in the file, as {texts[0]}: taken for whole days." if changed else note
+    rounded = f"The times are rounded in the file, as {texts[0]}." if half > np.timedelta64(1, "s") else ""
+    return moments, " ".join(filter(None, (note, rounded)))
 
 
 def _counted(whole: IntArray, parts: FloatArray | float, lengths: IntArray | np.integer) -> DateArray:

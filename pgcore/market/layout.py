@@ -234,12 +234,17 @@ def _one_date(rows: Sequence[NumberedRow], width: int) -> _Found | None:
         if kind(rows[first][0][date]) == "weak" and first not in body:
             first = body[0]
         levels, line = header_above(rows[:first], width, date)
-        better = [c for c in strong if any(len(level) > c and meaning(level[c]).role == "date" for level in levels)]
-        if strong and better and date not in better:
+        if any(_date_rank(levels, c) < _date_rank(levels, date) for c in strong):
             continue
         if strong or _can_be_dates(levels, date, [rows[i][0][date] for i in body]):
             return levels, line, (date,), first
     return None
+
+
+def _date_rank(levels: Sequence[Row], column: int) -> int:
+    """How well the name of a column fits the dates of prices: "Trade Date" before "Settlement Date" before none, from 0."""
+    named = [meaning(level[column]) for level in levels if len(level) > column]
+    return min((name.rank for name in named if name.role == "date"), default=9)
 
 
 def _can_be_dates(levels: Sequence[Row], column: int, cells: Sequence[str]) -> bool:
