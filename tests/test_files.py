@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
+from pgcore.acting import read_actor
 from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
 from pgcore.evaluate import evaluate
 from pgcore.market.prices import PriceSeries
-from pgcore.policies import load_policy
+from pgcore.policies import Policy, load_policy
 from pgcore.record import UpdateRecord
 from pgcore.runs import files as files_module
 from pgcore.runs.data import Snapshot
@@ -30,8 +31,11 @@ from pgcore.runs.packing import COLUMNS, pack_record, unpack_records
 from pgcore.runs.process import this_process
 from pgcore.runs.store import RunStore
 from pgcore.runs.worker import train_run
+from pgcore.tasks import TASKS
+from pgcore.trainer import Trainer
 
-POLICY = save({"weight": np.arange(6, dtype=np.float32).reshape(2, 3)})
+POLICY = Policy(4, 2, hidden=(8,)).to_bytes()
+TRADER = Policy(5, 3).to_bytes()
 
 
 @pytest.fixture
@@ -66,7 +70,7 @@ def finished_run(store: RunStore, config: TrainConfig | None = None, **about: ob
     run_id = store.create_run(config or TrainConfig(learning_rate=0.0125), **{"name": "seed study", "tags": ["a", "b"]} | about)
     mine = store.claim(run_id, this_process())
     mine.append_records(run_id, records(9))
-    mine.save_policies(run_id, [Snapshot(9, 576, POLICY)])
+    mine.save_policies(run_id, [Snapshot(9, 576, TRADER if config and config.task == "stocks" else POLICY)])
     mine.save_evaluation(run_id, "final", {"kind": "episodes", "greedy": {"mean": 499.25}})
     mine.add_event(run_id, "attempt", "Python 3.11, torch 2")
     mine.set_status(run_id, "finished", solved=True)
@@ -255,8 +259,23 @@ DAMAGE: dict[str, tuple[Spoil, str]] = {
         put("policy.safetensors", b"\x80\x04cos\nsystem\n."),
         "policy.safetensors of the exported run is damaged",
     ),
-    "policy cut short": (put("policy.safetensors", POLICY[:-3]), "policy.safetensors of the exported run is damaged"),
+    "policy cut short": (put("policy.safetensors", TRADER[:-3]), "policy.safetensors of the exported run is damaged"),
+    "policy without a shape": (
+        put("policy.safetensors", save({"network.layers.0.weight": np.zeros((3, 5), np.float32)})),
+        "policy.safetensors of the exported run is damaged",
+    ),
+    "policy of another task": (put("policy.safetensors", POLICY), "policy.safetensors of the exported run is damaged"),
+    "policy that answers otherwise": (put("policy.safetensors", Policy(5, 2).to_bytes()), "is no policy for stocks"),
+    "policy of another kind": (put("policy.safetensors", Policy(5, 3, "gaussian").to_bytes()), "is no policy for stocks"),
 }
+
+
+def with_shape(policy: bytes, shape: str) -> bytes:
+    """The same arrays under another description of the network."""
+    return save(load(policy), {"policy": shape})
+
+
+SHAPE = {"observations": 5, "actions": 3, "kind": "categorical", "hidden": [], "activation": "relu", "scales_input": False}
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -276,6 +295,37 @@ def test_a_damaged_run_is_refused_with_a_sentence_and_leaves_nothing(
         (tmp_path / "folder" / name).write_bytes(value)
     with pytest.raises(BadInput, match=sentence):
         import_run(elsewhere, tmp_path / "folder")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    ["[]", "3", "null", '""', "{}", "[" * 100_000, "nonsense"]
+    + [json.dumps(SHAPE | {name: wrong}) for name in SHAPE for wrong in (None, -1, 10**15, [7], {})],
+)
+def test_a_policy_under_a_wrong_description_is_refused_or_does_no_harm(
+    store: RunStore, elsewhere: RunStore, shape: str
+) -> None:
+    content = run_files(store, finished_run(store, TrainConfig(task="stocks")))
+    refusal = ""
+    try:
+        run_id = import_run(elsewhere, zipped(content | {"policy.safetensors": with_shape(TRADER, shape)}))
+    except BadInput as error:
+        refusal = str(error)
+    if refusal:
+        assert refusal.startswith("policy.safetensors of the exported run is")
+        assert elsewhere.runs() == []
+    else:
+        answer = read_actor(elsewhere.policy_bytes(run_id)).probabilities(np.zeros((4, 5), np.float32))
+        assert answer.shape == (4, 3)
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS if task != "stocks"])
+def test_the_policy_of_every_task_is_taken_in(store: RunStore, elsewhere: RunStore, task: str) -> None:
+    config = TrainConfig(task=task)
+    run_id = store.create_run(config)
+    store.save_policies(run_id, [Snapshot(1, 64, Trainer(config).policy.to_bytes())])
+    copy = import_run(elsewhere, export_zip(store, run_id))
+    assert elsewhere.policy_bytes(copy) == store.policy_bytes(run_id)
 
 
 @pytest.mark.parametrize("name", ["../config.json", "/etc/passwd", "a/../../x", "C:\\x", "..\\x", "C:x"])
@@ -353,6 +403,23 @@ def test_no_fuzzed_zip_does_more_than_be_refused(store: RunStore, elsewhere: Run
         import_run(elsewhere, bytes(whole[: data.draw(st.integers(0, len(whole)))]))
     except BadInput:
         assert len(elsewhere.runs()) == before
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_fuzzed_policy_does_more_than_be_refused(store: RunStore, elsewhere: RunStore, data: st.DataObject) -> None:
+    known = store.runs()
+    run_id = known[0].id if known else finished_run(store)
+    policy = bytearray(POLICY)
+    for _ in range(data.draw(st.integers(1, 4))):
+        policy[data.draw(st.integers(0, min(len(policy), 600) - 1))] = data.draw(st.integers(0, 255))
+    before = len(elsewhere.runs())
+    try:
+        copy = import_run(elsewhere, zipped(run_files(store, run_id) | {"policy.safetensors": bytes(policy)}))
+    except BadInput:
+        assert len(elsewhere.runs()) == before
+    else:
+        assert read_actor(elsewhere.policy_bytes(copy)).probabilities(np.zeros((3, 4), np.float32)).shape == (3, 2)
 
 
 def test_dates_that_pandas_would_guess_at_are_read_as_written() -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import stat
 import tempfile
@@ -11,8 +12,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+import numpy as np
+
+from pgcore.acting import read_actor
 from pgcore.config import SETTINGS, TrainConfig
 from pgcore.errors import BadInput
+from pgcore.market.features import FEATURES
 from pgcore.market.prices import SAMPLES, PriceSeries, load_sample
 from pgcore.record import UpdateRecord
 from pgcore.runs import formats
@@ -20,6 +25,7 @@ from pgcore.runs.data import Snapshot
 from pgcore.runs.run import ENDED, Run
 from pgcore.runs.store import RunStore, resolve_prices
 from pgcore.runs.versions import versions
+from pgcore.tasks import TASKS, make_environment
 
 FORMAT = 1
 NEEDED = ("config.json", "run.json", "records.csv", "episodes.csv")
@@ -27,6 +33,8 @@ KNOWN = (*NEEDED, "policy.safetensors", "evaluation.json", "trades.csv", "prices
 MAX_BYTES = 128_000_000
 MAX_ENTRIES = 100
 MAX_TEXT = 20_000
+DISCRETE, CONTINUOUS = ("categorical", "values"), ("gaussian",)
+ACTIVATIONS = ("relu", "tanh")
 
 
 def export_run(store: RunStore, run_id: str, target: str | Path) -> list[str]:
@@ -117,7 +125,7 @@ def import_run(store: RunStore, source: str | Path | bytes, *, owner: str = "") 
     config = _config(formats.read_object(files["config.json"], "config.json"))
     rows = formats.read_records(files["records.csv"], files["episodes.csv"])
     results = formats.read_object(files.get("evaluation.json", b"{}"), "evaluation.json")
-    policy = _checked_policy(files.get("policy.safetensors"))
+    policy = _checked_policy(files.get("policy.safetensors"), config)
     prices = _read_prices(files, about) if config.task == "stocks" else None
     status = about.get("status")
     with store.transaction(durable=True) as together:
@@ -196,16 +204,32 @@ def _config(given: dict[str, Any]) -> TrainConfig:
     return TrainConfig(**given)
 
 
-def _checked_policy(data: bytes | None) -> bytes | None:
-    if data is not None:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
-        try:
-            load(data)
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise BadInput(f"policy.safetensors of the exported run is damaged ({error}): export it again.") from None
+def _checked_policy(data: bytes | None, config: TrainConfig) -> bytes | None:
+    """A policy that can be asked what it would do in the run's task. Raises BadInput."""
+    if data is None:
+        return None
+    seen, done, kinds = _spaces(config)
+    try:
+        actor = read_actor(data)
+        inputs, outputs = {np.shape(actor.mean), np.shape(actor.scale)}, actor.outputs(np.zeros((1, seen), dtype=np.float32))
+    except (BadInput, TypeError, ValueError, AttributeError, IndexError, RecursionError, MemoryError) as error:
+        raise BadInput(f"policy.safetensors of the exported run is damaged ({error}): export it again.") from None
+    if actor.kind not in kinds or actor.activation not in ACTIVATIONS or inputs != {(seen,)} or outputs.shape != (1, done):
+        raise BadInput(f"policy.safetensors of the exported run is no policy for {config.task}: export it again.")
     return data
+
+
+def _spaces(config: TrainConfig) -> tuple[int, int, tuple[str, ...]]:
+    """Numbers in an observation and in a policy's answer, and the kinds of policy there can be. Raises BadInput."""
+    if config.task == "stocks":
+        return len(FEATURES[config.features].names), len(TASKS["stocks"].actions), DISCRETE
+    env = make_environment(config, None, num_envs=1)
+    seen, done = env.single_observation_space.shape or (), env.single_action_space
+    env.close()
+    choices = getattr(done, "n", None)
+    if choices is None:
+        return math.prod(seen), math.prod(done.shape or ()), CONTINUOUS
+    return math.prod(seen), int(choices), DISCRETE
 
 
 def _after(results: dict[str, Any], rows: Sequence[UpdateRecord]) -> tuple[int, int]:
