@@ -19,7 +19,7 @@ import psutil
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
 RAW = HERE / "results"
-SECTIONS = ("speed", "growth", "page", "learning", "markets", "stress")
+SECTIONS = ("speed", "growth", "page", "importing", "learning", "markets", "stress")
 OURS = ("torch", "numpy", "gymnasium", "streamlit")
 TITLE = "# Results\n\nWritten by the benchmarks; `README.md` beside this file says what each measures and how.\n"
 
