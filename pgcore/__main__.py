@@ -124,7 +124,7 @@ def _train(asked: argparse.Namespace) -> int:
             raise BadInput(f"--prices goes with --task stocks, not with {config.task}: leave it out or change the task.")
         config = config.replace(prices=_price_key(store, file, asked))
     _check_can_train(store, config)
-    configs = family(config, asked.seeds)
+    configs = family(config, asked.seeds, every_fold="fold" not in given)
     if len(configs) > 1:
         return _train_family(store, configs, asked)
     from pgcore.runs.process import this_process

@@ -191,9 +191,12 @@ class TrainConfig:
         wanted = recommended(self.task, self.estimator) | {name: SETTINGS[name].default for name in ("task", "estimator")}
         return {name: getattr(self, name) for name in SETTINGS if getattr(self, name) != wanted[name]}
 
-    def command(self) -> str:
-        """The command line that repeats this run."""
+    def command(self, *, every_fold: bool = False) -> str:
+        """The command line that repeats this run; with `every_fold`, all those of its walk-forward."""
         flags = {"task": self.task, "estimator": self.estimator, **self.chosen(), "seed": self.seed}
+        flags.pop("fold", None)
+        if self.folds and not every_fold:
+            flags["fold"] = self.fold
         return "python -m pgcore train " + " ".join(f"{SETTINGS[name].flag} {spell(v)}" for name, v in flags.items())
 
     @property

@@ -107,11 +107,11 @@ def nearest(value: object, choices: Choices) -> str:
 
 
 def spell(value: object) -> str:
-    """A value as a flag or URL parameter spells it; Setting.parse reads it back."""
+    """A value as a flag or URL parameter spells it; Setting.parse reads it back, to the last bit."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, (tuple, list)):
         return ",".join(str(x) for x in value)
     if isinstance(value, float):
-        return f"{value:.12g}"
+        return repr(float(value)).removesuffix(".0")
     return "none" if value is None else str(value)

@@ -122,6 +122,17 @@ def test_several_seeds_train_side_by_side(run):
     assert {row["status"] for row in ends} == {"finished"}
 
 
+@pytest.mark.parametrize(("asked", "trained"), [((), [0, 1]), (("--fold", 0), [0]), (("--fold", 1), [1])])
+def test_a_walk_forward_trains_every_fold_or_the_one_that_is_named(run, tmp_path, asked, trained):
+    done = run("train", "--task", "stocks", "--folds", 2, *asked, "--max-steps", 500, "--json")
+    ends, folds = [row for row in rows(done) if "event" in row], []
+    assert [row["status"] for row in ends] == ["finished"] * len(trained)
+    for row in ends:
+        run("export", row["run"], tmp_path / row["run"])
+        folds.append(json.loads((tmp_path / row["run"] / "config.json").read_text())["fold"])
+    assert folds == trained
+
+
 BAD = {
     "an unknown estimator": (["train", "--estimator", "pppo"], "did you mean ppo"),
     "an unknown task": (["train", "--task", "NoSuch-v9"], "CartPole-v1"),

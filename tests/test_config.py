@@ -5,6 +5,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pgcore.config import SETTINGS, TrainConfig, estimators_for, recommended, relevant, spell
 from pgcore.errors import BadInput
@@ -74,6 +76,33 @@ def test_a_config_is_the_same_after_its_command_line():
     given = {flag.removeprefix("--").replace("-", "_"): value for flag, value in zip(words[::2], words[1::2], strict=True)}
     assert TrainConfig.from_strings(given) == config
     assert set(config.chosen()) == {"estimator", "max_kl", "hidden_sizes", "stop_when_solved", "target_return", "seed"}
+
+
+def test_the_command_line_of_a_fold_names_it_and_that_of_a_walk_forward_does_not():
+    config = TrainConfig(task="stocks", folds=5)
+    for fold in (0, 2):
+        assert config.replace(fold=fold).command().endswith(f" --fold {fold}")
+        assert " --fold " not in config.replace(fold=fold).command(every_fold=True)
+    assert " --fold " not in TrainConfig(task="stocks").command()
+
+
+@given(st.floats(1e-5, 1.0))
+def test_a_number_is_spelled_as_short_as_it_is_read_back_to_the_last_bit(number):
+    assert TrainConfig.from_strings({"learning_rate": spell(number)}).learning_rate == number
+
+
+def test_a_number_is_spelled_as_a_person_would():
+    numbers = {
+        1.0: "1",
+        0.003: "0.003",
+        1e-5: "1e-05",
+        475.0: "475",
+        1e9: "1000000000",
+        -0.5: "-0.5",
+        1 / 3: "0.3333333333333333",
+    }
+    assert [spell(number) for number in numbers] == list(numbers.values())
+    assert spell(np.float64(0.25)) == "0.25"
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,12 @@ from pgcore.runs.store import RunStore
 LOOK_EVERY_S = 0.1
 
 
-def family(config: TrainConfig, seeds: int = 1) -> list[TrainConfig]:
-    """The configs to train for one that asks for several seeds, several folds, or both; by seed, then by fold."""
-    folds = range(config.folds) if config.task == "stocks" and config.folds else (config.fold,)
+def family(config: TrainConfig, seeds: int = 1, *, every_fold: bool = True) -> list[TrainConfig]:
+    """The configs to train for one that asks for several seeds, several folds, or both; by seed, then by fold.
+
+    Without `every_fold`, of the folds only the one that the config names.
+    """
+    folds = range(config.folds) if config.task == "stocks" and config.folds and every_fold else (config.fold,)
     return [config.replace(seed=config.seed + i, fold=fold) for i in range(seeds) for fold in folds]
 
 
