@@ -174,8 +174,10 @@ def diagnostics_chart(records: Records) -> go.Figure:
             row=i // columns + 1,
             col=i % columns + 1,
         )
+        if i + columns >= len(shown):  # the lowest of its column
+            figure.update_xaxes(title="environment steps", title_font_size=12, row=i // columns + 1, col=i % columns + 1)
     figure.update_annotations(font_size=12)
-    figure.update_layout(margin={"l": 40, "r": 10, "t": 30, "b": 30})
+    figure.update_layout(margin={"l": 40, "r": 10, "t": 30, "b": 45})
     return figure
 
 
@@ -201,8 +203,7 @@ def _frame(title: str, x: str, y: str) -> dict[str, Any]:
 
 
 def framed(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
-    """The figure with its title, axes and legend in their places."""
-    """A figure in that frame, all of its axes under the same titles."""
+    """The figure with its title and legend in their places, and all of its axes under the same titles."""
     frame = _frame(title, x, y)
     figure.update_layout({name: frame[name] for name in ("title", "margin", "legend")})
     figure.update_xaxes(frame["xaxis"])

@@ -61,6 +61,19 @@ def test_a_measure_that_never_applies_is_left_out_of_the_diagnostics():
     assert not any("Explained" in name for name in names(figure))
 
 
+@pytest.mark.parametrize("shown", [records(), charts.NOTHING])
+def test_the_lowest_of_the_diagnostics_in_each_column_says_what_runs_along_its_bottom(shown):
+    figure = charts.diagnostics_chart(shown)
+    columns = {}
+    for trace in figure.data:
+        across, up = (figure.layout[axis[0] + "axis" + axis[1:]] for axis in (trace.xaxis, trace.yaxis))
+        columns.setdefault(across.domain, []).append((up.domain[0], across.title.text))
+    assert len(columns) == 3
+    for (_, title), *above in map(sorted, columns.values()):
+        assert title == "environment steps"
+        assert all(title is None for _, title in above)
+
+
 def test_seeds_become_a_mean_and_an_interval_with_their_number():
     figure = charts.seeds_chart([records(20), records(30)], window=5, solved_at=100)
     assert "interquartile mean, n = 2" in names(figure)
