@@ -5,7 +5,7 @@ import gc
 import hashlib
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,8 +21,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pages.ui import login, server
 from pgcore.errors import BadInput
+from pgcore.runs.database import StoreError
 
 PAGES = Path(__file__).parent / "pages"
+KEEP_DELETED_S = 7 * 24 * 3600.0  # as long a deletion could be undone
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STRANGER = PlainTextResponse(
     "This app answers to its own machine only: open http://localhost, or name the host in server.allowedHosts.", status_code=403
@@ -31,10 +33,13 @@ STRANGER = PlainTextResponse(
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
-    """Bring the runs of an earlier server to their true state and warm workers up; stop the idle ones at the end."""
+    """Bring the runs of an earlier server to their true state, remove those deleted a week ago and warm workers up; stop
+    the idle ones at the end."""
     try:
         login.providers()
-        server.pool()
+        store = server.pool().store
+        with suppress(StoreError):  # busy: the next start comes to it
+            store.purge_deleted(KEEP_DELETED_S)
     except BadInput as error:
         raise SystemExit(str(error)) from None
     _load_pages()

@@ -126,7 +126,7 @@ def test_prices_travel_with_the_run_under_their_hash(store: RunStore, elsewhere:
     copy = elsewhere.run(import_run(elsewhere, zipped(content)))
     assert copy.prices == series.digest
     assert elsewhere.prices(copy.prices) == series
-    assert elsewhere.prices(copy.prices).name == series.name
+    assert elsewhere.prices(copy.prices).name == 'cmd|"/c calc"!A1', "no formula in any table"
 
 
 def test_a_sample_stays_a_sample(store: RunStore, elsewhere: RunStore) -> None:

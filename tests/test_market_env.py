@@ -364,3 +364,12 @@ def test_a_start_outside_the_range_and_a_wrong_number_of_actions_are_refused():
     env.reset()
     with pytest.raises(BadInput, match="2 traders need as many actions"):
         env.step(np.array([[BUY], [SELL]]))
+
+
+@pytest.mark.parametrize("action", [-1, 3, 5, 0.5, None, np.array([1])])
+def test_an_action_that_is_none_is_refused_and_changes_nothing(action):
+    env = StocksEnv(walk(), window=WINDOW)
+    _, before = env.reset()
+    with pytest.raises(BadInput, match=r"no action .*0 \(buy\), 1 \(sell\) or 2 \(hold\)"):
+        env.step(action)
+    assert env.step(HOLD)[4]["row"] == before["row"] + 1

@@ -10,6 +10,7 @@ import struct
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 
 from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
-from pgcore.market.prices import PriceSeries
+from pgcore.market.prices import PriceSeries, load_sample
 from pgcore.record import UpdateRecord
 from pgcore.runs import life, schema
 from pgcore.runs.data import Snapshot, Superseded
@@ -297,6 +298,16 @@ def test_all_that_was_tried_on_prices_is_counted_deleted_or_not(store: RunStore)
     assert store.as_user("anna").trials(digest) == []
 
 
+def test_a_sample_and_the_same_prices_uploaded_are_tried_as_one(store: RunStore) -> None:
+    keys = ["nasdaq", store.save_prices(load_sample("nasdaq")), "sp500", "synthetic:random-walk"]
+    configs = {key: TrainConfig(task="stocks", prices=key, seed=i) for i, key in enumerate(keys)}
+    for config in configs.values():
+        store.append_records(store.create_run(config), [record(1)])
+    for key in keys:
+        same = keys[:2] if key in keys[:2] else [key]
+        assert sorted(store.trials(key)) == sorted((configs[name].to_json(), None) for name in same)
+
+
 def test_a_config_with_a_setting_of_another_version_can_still_be_read(store: RunStore) -> None:
     run_id = store.create_run(TrainConfig())
     with store._database.write() as connection:
@@ -422,6 +433,48 @@ def test_prices_come_back_as_they_were_under_their_hash(store: RunStore) -> None
     (listed,) = store.price_list()
     assert (listed.digest, listed.length, listed.first, listed.last) == (digest, 30, "2020-01-01", "2020-01-30")
     assert len(resolve_prices(store, "sp500")) > 5000
+
+
+WEEK_S = 7 * 24 * 3600.0
+
+
+def deleted_long_ago(store: RunStore, *run_ids: str) -> None:
+    for run_id in run_ids:
+        store.delete(run_id)
+    with store._database.write() as connection:
+        connection.execute(sa.update(schema.runs).where(schema.runs.c.id.in_(run_ids)).values(deleted=time.time() - WEEK_S - 9))
+
+
+def test_what_was_deleted_long_ago_is_purged_and_nothing_else(store: RunStore) -> None:
+    long_ago, lately, kept, trained = (store.create_run(TrainConfig()) for _ in range(4))
+    store.claim(trained, this_process())
+    store.delete(lately)
+    deleted_long_ago(store, long_ago, trained)
+    store.purge_deleted(WEEK_S)
+    assert {run.id for run in store.runs(include_deleted=True)} == {lately, kept, trained}
+
+
+def test_a_trial_on_prices_still_counts_when_all_else_of_it_is_purged(store: RunStore) -> None:
+    config = TrainConfig(task="stocks", prices=store.save_prices(series()))
+    run_id = store.create_run(config)
+    store.append_records(run_id, [record(1)])
+    store.save_policies(run_id, [Snapshot(1, 1, b"x")])
+    store.save_evaluation(run_id, "final", {"parts": [{"part": "test", "sharpe": 0.5}]})
+    deleted_long_ago(store, run_id)
+    store.purge_deleted(WEEK_S)
+    assert (len(store.records(run_id)), store.policies(run_id), store.evaluation(run_id, "final")) == (0, [], {})
+    assert store.trials(config.prices) == [(config.to_json(), 0.5)]
+    assert store.runs() == []
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t=", " = +", "\n@", "=\t-"])
+def test_no_name_or_tag_is_a_formula_in_a_spreadsheet(store: RunStore, start: str) -> None:
+    run_id = store.create_run(TrainConfig(), name=f"{start}cmd|x", group=f"{start}g", tags=[f"{start}t=1", start])
+    run = store.run(run_id)
+    assert (run.name, run.group, run.tags) == ("cmd|x", "g", ("t=1",))
+    store.rename(run_id, f"{start}a - b")
+    store.tag(run_id, [f"{start}u"])
+    assert (store.run(run_id).name, store.run(run_id).tags) == ("a - b", ("u",))
 
 
 def test_a_run_on_prices_that_are_not_there_is_refused(store: RunStore) -> None:

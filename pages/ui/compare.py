@@ -138,7 +138,7 @@ def _table(runs: Sequence[Run], differing: list[str]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for run in runs:
         settings = {SETTINGS[name].label: _cell(name, run.settings.get(name)) for name in differing}
-        rows.append({"run": name_of(run), **settings, "steps": run.env_steps, "return": run.return_mean})
+        rows.append({"run": neutral(name_of(run)), **settings, "steps": run.env_steps, "return": run.return_mean})
     return pd.DataFrame(rows)
 
 

@@ -11,6 +11,7 @@ from pages.ui.controls import take
 from pages.ui.server import store
 from pgcore.errors import BadInput
 from pgcore.runs.files import export_zip
+from pgcore.runs.formats import neutral
 from pgcore.runs.run import Run
 from pgcore.tasks import TASKS
 
@@ -100,7 +101,7 @@ def _chosen() -> set[str]:
 def _row(run: Run) -> dict[str, Any]:
     settings = run.settings
     return {
-        "name": run.name or run.id[:8],
+        "name": neutral(run.name) or run.id[:8],
         "status": "solved" if run.solved and run.status == "finished" else run.status,
         "task": TASKS[run.task].title if run.task in TASKS else run.task,
         "estimator": run.estimator,
@@ -109,7 +110,7 @@ def _row(run: Run) -> dict[str, Any]:
         "learning_rate": settings.get("learning_rate"),
         "discount": settings.get("discount"),
         "seed": settings.get("seed"),
-        "tags": list(run.tags),
+        "tags": [neutral(tag) for tag in run.tags],
         "created": run.created,
     }
 

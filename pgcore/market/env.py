@@ -250,7 +250,9 @@ class StocksEnv(gymnasium.Env[NDArray[np.float32], np.integer]):
         return obs[0], self._info()
 
     def step(self, action: np.integer | int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Trade a row on. See StocksVectorEnv for what an action does and pays."""
+        """Trade a row on. See StocksVectorEnv for what an action does and pays. Raises BadInput for any but 0, 1 and 2."""
+        if not self.action_space.contains(action):
+            raise BadInput(f"There is no action {action!r}: give 0 (buy), 1 (sell) or 2 (hold).")
         obs, reward, terminated, truncated, _ = self._lane.step(np.array([action]))
         return obs[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), self._info()
 

@@ -24,6 +24,7 @@ from pgcore.runs.schema import checkpoints, chosen_policies, evaluations, events
 
 CHECKPOINTS_KEPT = 2
 MAX_NAME = 200
+FORMULA = "=+-@ "  # what a spreadsheet takes for the beginning of one, from any table that a page lets be downloaded
 
 
 class Superseded(BadInput):
@@ -372,8 +373,8 @@ def drop_unused_prices(connection: Connection) -> None:
 
 
 def one_line(text: str) -> str:
-    """A name fit for one line: no control characters, not endless."""
-    return "".join(c if c.isprintable() else " " for c in text).strip()[:MAX_NAME]
+    """A name fit for one line and for a spreadsheet's cell: no control characters, no formula, not endless."""
+    return "".join(c if c.isprintable() else " " for c in text).lstrip(FORMULA).rstrip()[:MAX_NAME]
 
 
 def _plain(value: Any) -> Any:

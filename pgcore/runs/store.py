@@ -18,7 +18,7 @@ from pgcore.runs import life
 from pgcore.runs.data import RunData, drop_unused_prices, no_run, one_line
 from pgcore.runs.process import Process
 from pgcore.runs.run import ATTENDED, ENDED, Control, Desired, Run, Status, run_from_row, true_status
-from pgcore.runs.schema import evaluations, runs
+from pgcore.runs.schema import checkpoints, chosen_policies, evaluations, events, policies, records, runs
 
 
 class RunStore(RunData):
@@ -99,10 +99,10 @@ class RunStore(RunData):
 
     def trials(self, prices: str) -> list[tuple[str, float | None]]:
         """All that was ever tried on a price history, deleted runs too: the config of a run that made an update, as JSON, and
-        its Sharpe ratio on the test part, where it was judged."""
+        its Sharpe ratio on the test part, where it was judged. A sample and the same rows uploaded are one history."""
         judged = (evaluations.c.run_key == runs.c.key) & (evaluations.c.kind == "final")
         statement = sa.select(runs.c.config, evaluations.c.test_sharpe).outerjoin(evaluations, judged)
-        statement = statement.where(runs.c.prices == prices, runs.c.updates > 0)
+        statement = statement.where(runs.c.prices.in_(_names_of_same(prices)), runs.c.updates > 0)
         if self.owner:
             statement = statement.where(runs.c.owner == self.owner)
         with self._reading() as connection:
@@ -133,6 +133,24 @@ class RunStore(RunData):
             connection.execute(sa.delete(runs).where(runs.c.key == key))
             drop_unused_prices(connection)
         self._keys.pop(run.id, None)
+
+    def purge_deleted(self, older_than_s: float) -> None:
+        """Remove for good what was deleted longer ago than this and no process trains.
+
+        Of a run that was tried on prices its line and its Sharpe ratio stay behind, out of sight: forgetting a trial would make
+        luck look like skill.
+        """
+        self.reconcile()
+        untrained = runs.c.status.not_in(ATTENDED) | runs.c.pid.is_(None)
+        due = (runs.c.deleted < time.time() - older_than_s) & untrained
+        tried = (runs.c.prices != "") & (runs.c.updates > 0)
+        emptied = sa.select(runs.c.key).where(due, tried)
+        with self._writing(durable=True) as connection:
+            connection.execute(sa.delete(runs).where(due, ~tried))
+            for table in (records, checkpoints, policies, chosen_policies, events):
+                connection.execute(sa.delete(table).where(table.c.run_key.in_(emptied)))
+            connection.execute(sa.update(evaluations).where(evaluations.c.run_key.in_(emptied)).values(result="{}"))
+            drop_unused_prices(connection)
 
     # ---- the life of a run
 
@@ -249,6 +267,12 @@ def resolve_prices(store: RunStore, key: str) -> PriceSeries:
     if key in SAMPLES:
         return load_sample(key)
     return market_of(key).series if key.startswith(PREFIX) else store.prices(key)
+
+
+def _names_of_same(prices: str) -> list[str]:
+    """All keys of the history that a key names: a sample has one of its own beside that of its content."""
+    digest = load_sample(prices).digest if prices in SAMPLES else prices
+    return [digest, *(key for key in SAMPLES if load_sample(key).digest == digest)]
 
 
 def _place_in_queue() -> sa.ColumnElement[int]:

@@ -1,0 +1,33 @@
+"""What a server does as it starts."""
+
+import asyncio
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import sqlalchemy as sa
+
+import app
+from pgcore.config import TrainConfig
+from pgcore.runs import schema
+from pgcore.runs.store import RunStore
+
+
+def test_a_server_removes_what_was_deleted_more_than_a_week_ago(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    run_ids = [store.create_run(TrainConfig()) for _ in range(3)]
+    for run_id, days in zip(run_ids, (8, 6), strict=False):
+        store.delete(run_id)
+        with store._database.write() as connection:
+            deleted = sa.update(schema.runs).where(schema.runs.c.id == run_id)
+            connection.execute(deleted.values(deleted=time.time() - days * 24 * 3600))
+    monkeypatch.setattr(app.server, "pool", lambda: SimpleNamespace(store=store))
+    monkeypatch.setattr(app, "_load_pages", lambda: None)
+
+    async def start_and_end() -> None:
+        async with app.lifespan(app.app):
+            pass
+
+    asyncio.run(start_and_end())
+    assert {run.id for run in store.runs(include_deleted=True)} == set(run_ids[1:])
