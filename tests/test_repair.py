@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pgcore.market.csv_import import Choices, import_prices
-from pgcore.market.prices import PriceError
+from pgcore.market.prices import PriceError, PriceSeries
 from tests.price_files import Dialect, base_series, several_level, text
 
 BASE = base_series()
@@ -41,6 +41,20 @@ class TestAdjustedAndRawAreNeverMixed:
         imported = import_prices(text("Date,Open,High,Low,Close,Adj Close,Volume", *self.ROWS), choices=Choices(close="Close"))
         assert imported.series.close.tolist() == [10, 12, 13]
         assert imported.series.open.tolist() == [10, 11, 12]
+
+
+class TestPricesStayAsTheyAre:
+    def test_what_was_read_cannot_be_changed(self):
+        series = import_prices(Dialect().write(BASE)).series
+        for column in (series.open, series.high, series.low, series.close, series.volume):
+            with pytest.raises(ValueError, match="read-only"):
+                column[0] = 1.0
+
+    def test_an_array_that_may_still_change_is_copied(self):
+        close = np.array([1.5, 1.6])
+        series = PriceSeries.from_close(np.array(["2024-01-02", "2024-01-03"], "M8[D]"), close)
+        close[0] = 9.0
+        assert series.close[0] == 1.5
 
 
 class TestRepairs:

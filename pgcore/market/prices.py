@@ -45,8 +45,10 @@ class PriceSeries:
     def __post_init__(self) -> None:
         object.__setattr__(self, "dates", np.asarray(self.dates, dtype="datetime64[us]"))
         for column in ("open", "high", "low", "close", "volume"):
-            values = np.array(getattr(self, column), dtype=np.float64)
-            values.flags.writeable = False
+            values = np.asarray(getattr(self, column), dtype=np.float64)
+            if values.flags.writeable:  # what nobody can change is shared, as a long history is large
+                values = values.copy()
+                values.flags.writeable = False
             object.__setattr__(self, column, values)
             if values.shape != self.dates.shape:
                 raise PriceError(f"The {column} column has {values.size} values for {self.dates.size} dates.")

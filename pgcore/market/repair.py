@@ -49,6 +49,8 @@ def repair(
     volume = values.get("volume", np.full(rows.size, np.nan))
     log.repair("negative volumes taken as unknown", np.count_nonzero(volume < 0))
     volume = np.where((volume >= 0) & np.isfinite(volume), volume, np.nan) if (~(volume >= 0)).any() else volume
+    for column in (*values.values(), volume):
+        column.flags.writeable = False  # the series then needs no copies
     series = PriceSeries(rows, values["open"], values["high"], values["low"], values["close"], volume, name)
     if len(series) < least_rows:
         raise PriceError(
@@ -179,32 +181,48 @@ def _or_else(column: FloatArray | None, instead: FloatArray) -> FloatArray:
 
 def look_over(series: PriceSeries, log: Log) -> None:
     """Warns of what is odd: highs below closes, long gaps, stale prices, jumps."""
+    log.warnings.extend(filter(None, (_crossed(series), _longest_gap(series), _stale(series), _jumps(series))))
+
+
+def _crossed(series: PriceSeries) -> str:
     slack = 1 + 1e-9
     crossed = np.zeros(len(series), bool)
     for column in (series.open, series.close):
         crossed |= column > series.high * slack
         crossed |= column * slack < series.low
-    if count := int(np.count_nonzero(crossed)):
-        log.warnings.append(
-            f"In {count:,} row{'s' * (count > 1)} the high is not the highest or the low not the lowest of the day: "
-            "check that the columns are right."
-        )
+    count = int(np.count_nonzero(crossed))
+    return (
+        f"In {count:,} row{'s' * (count > 1)} the high is not the highest or the low not the lowest of the day: "
+        "check that the columns are right."
+        if count
+        else ""
+    )
+
+
+def _longest_gap(series: PriceSeries) -> str:
     steps = np.diff(series.dates)
-    if steps.size and (longest := int(np.argmax(steps))) >= 0 and steps[longest] > max(_LONG_GAP, 10 * steps.mean()):
-        log.warnings.append(
-            f"Longest gap: {int(steps[longest] / np.timedelta64(1, 'D'))} days after {str(series.dates[longest])[:10]}."
-        )
-    changes = np.flatnonzero(np.diff(series.close) != 0)
-    runs = np.diff(np.concatenate([[-1], changes, [len(series) - 1]]))
-    if (longest_run := int(runs.max())) >= _STALE_ROWS:
-        start = int(np.concatenate([[-1], changes])[int(np.argmax(runs))]) + 1
-        log.warnings.append(
-            f"The close stays the same for {longest_run:,} rows from {str(series.dates[start])[:10]}: stale prices?"
-        )
+    if not steps.size or (longest := steps.max()) <= max(_LONG_GAP, 10 * steps.mean()):
+        return ""
+    after = series.dates[int(np.argmax(steps))]
+    return f"Longest gap: {int(longest / np.timedelta64(1, 'D'))} days after {str(after)[:10]}."
+
+
+def _stale(series: PriceSeries) -> str:
+    """The longest run of rows with one close, where it is long."""
+    last = np.concatenate([[-1], np.flatnonzero(np.diff(series.close) != 0), [len(series) - 1]])  # last row of each run
+    longest = int(np.argmax(np.diff(last)))
+    rows, first = int(last[longest + 1] - last[longest]), int(last[longest]) + 1
+    stale = f"The close stays the same for {rows:,} rows from {str(series.dates[first])[:10]}: stale prices?"
+    return stale if rows >= _STALE_ROWS else ""
+
+
+def _jumps(series: PriceSeries) -> str:
     ratio = series.close[1:] / series.close[:-1]
-    if (jumps := np.flatnonzero((ratio < _JUMPS[0]) | (ratio > _JUMPS[1]))).size:
-        at = int(jumps[np.argmax(np.abs(np.log(ratio[jumps])))])
-        log.warnings.append(
-            f"The close moves by {100 * (ratio[at] - 1):+.0f} % in one row on {str(series.dates[at + 1])[:10]}"
-            f"{f' (and {jumps.size - 1} more such jumps)' if jumps.size > 1 else ''}: an unadjusted split?"
-        )
+    jumps = np.flatnonzero((ratio < _JUMPS[0]) | (ratio > _JUMPS[1]))
+    if not jumps.size:
+        return ""
+    at = int(jumps[np.argmax(np.abs(np.log(ratio[jumps])))])
+    return (
+        f"The close moves by {100 * (ratio[at] - 1):+.0f} % in one row on {str(series.dates[at + 1])[:10]}"
+        f"{f' (and {jumps.size - 1} more such jumps)' if jumps.size > 1 else ''}: an unadjusted split?"
+    )
