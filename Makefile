@@ -34,6 +34,7 @@ benchmark: .venv/dev browser
 	$(BIN)/python -m benchmarks.speed $(SPEED_FLAGS)
 	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.page
+	$(BIN)/python -m benchmarks.importing
 
 benchmark-learning: .venv/dev
 	$(BIN)/python -m benchmarks.learning

@@ -76,7 +76,7 @@ def knobs(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset], fixe
     with st.expander("Repeat it elsewhere", icon=":material/terminal:"):
         st.caption("The address of this page holds all settings. On a command line:")
         seeds = st.session_state[f"{page}.seeds"]
-        st.code(config.command() + (f" --seeds {seeds}" if seeds > 1 else ""), language="bash", wrap_lines=True)
+        st.code(config.command(every_fold=True) + (f" --seeds {seeds}" if seeds > 1 else ""), language="bash", wrap_lines=True)
     return config
 
 
