@@ -109,7 +109,7 @@ TASKS: Mapping[str, Task] = {
                 "fisher_rows": 256,
             },
             "a3c": {"learning_rate": 3e-3},
-            "dqn": {"max_steps": 60_000, "exploration_share": 0.14, "discount": 0.99},
+            "dqn": {"max_steps": 60_000, "exploration_share": 0.14},
         },
     ),
     "Acrobot-v1": Task(

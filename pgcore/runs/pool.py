@@ -16,6 +16,7 @@ from pgcore.runs.store import RunStore
 
 LOOK_EVERY_S = 0.5
 RESTART_AFTER_S = 10.0
+SETTLE_S = 2.0
 KILL_AFTER_S = 30.0
 LOG_BYTES = 1_000_000
 ROOT = Path(__file__).parents[2]
@@ -94,6 +95,7 @@ class Pool:
         self._idle: list[Worker] = []
         self._training: dict[Worker, str] = {}
         self._spawn_at = 0.0
+        self._settled_at = 0.0
         self._stir = threading.Event()
         self._is_closing = False
         self._thread = threading.Thread(target=self._keep_looking, name="pool", daemon=True)
@@ -172,8 +174,9 @@ class Pool:
                 self._promote()
 
     def _warming(self) -> int:
-        """One worker at a time gets warm: loading torch keeps a core busy, and somebody may be opening the first page."""
-        return min(self.warm, self.ready + 1)
+        """One worker at a time gets warm, and none just when a run begins: loading torch keeps a core busy, which somebody who
+        opens the first page, or waits for the first point, can use better."""
+        return 0 if time.monotonic() < self._settled_at else min(self.warm, self.ready + 1)
 
     def _wanted(self) -> int:
         """How many more could be put to work at once."""
@@ -187,4 +190,5 @@ class Pool:
                 return
             self._idle.remove(worker)
             self._training[worker] = run_id
+            self._settled_at = time.monotonic() + SETTLE_S
             worker.train(run_id)
