@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from benchmarks.processes import ROOT
 
-STEPS = 5_000_000
+STEPS = 2_000_000
 BARE = """
 import sys, torch
 from pgcore.config import TrainConfig

@@ -189,7 +189,7 @@ def watching(seeds: Sequence[int], _: Path) -> tuple[Row, Answer]:
     seconds = watched(seeds)
     ratio = {tabs: median(times) / median(seconds[0]) for tabs, times in seconds.items()}
     row = Row(
-        "A run of 6 M steps, watched by tabs of a browser on the same machine",
+        "A run of 2 M steps, watched by tabs of a browser on the same machine",
         "; ".join(f"{tabs} tab{'s' * (tabs != 1)}: {spread(times, 's')}" for tabs, times in seconds.items()),
         "",
         f"{number(ratio[1])} × with 1, {number(ratio[10])} × with 10",

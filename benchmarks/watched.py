@@ -10,7 +10,7 @@ from pgcore.config import TrainConfig
 from tests import chromium
 
 TABS = (0, 1, 10)
-STEPS = 6_000_000
+STEPS = 2_000_000
 PATIENCE_MS = 120_000
 
 
