@@ -338,6 +338,20 @@ def test_too_many_records_waiting_hold_the_training_up(store: RunStore, monkeypa
     assert journal.update == 9  # the first went out at once, then eight waited
 
 
+def test_listening_does_not_put_off_what_is_to_be_written(monkeypatch: pytest.MonkeyPatch, store: RunStore) -> None:
+    """Between two updates of a slow run it listens many times: the page must see each update all the same."""
+    clock = SimpleNamespace(now=0.0)
+    fake = SimpleNamespace(monotonic=lambda: clock.now, sleep=lambda s: setattr(clock, "now", clock.now + s))
+    monkeypatch.setattr(journal_module, "time", fake)
+    journal = Journal(store, store.create_run(updates(3)))
+    journal.claim()
+    assert journal.sync(10.0)
+    assert not journal.is_due()
+    clock.now += journal_module.SLOWEST_SYNC_S
+    journal.listen()
+    assert journal.is_due()
+
+
 # ---- killed
 
 
