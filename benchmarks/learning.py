@@ -2,7 +2,7 @@
 
     python -m benchmarks.learning [--seeds 10] [--only TASK/ESTIMATOR …]
 
-The score of a run is its final policy's mean return, always taking the most probable action, over 100 fresh episodes. The
+Rows that are not named keep what the last run of them found. The score of a run is its final policy's mean return, always taking the most probable action, over 100 fresh episodes. The
 seeds of a row follow each other in a process of their own, so that seconds are not shared with anything.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.processes import ask
-from benchmarks.report import number, table, versions, write_section
+from benchmarks.report import RAW, number, table, versions, write_section
 from pgcore.aggregate import bootstrap_interval, interquartile_mean
 
 CARTPOLE, ACROBOT, PENDULUM = "CartPole-v1", "Acrobot-v1", "Pendulum-v1"
@@ -99,18 +99,18 @@ def main() -> None:
     if asked.run:
         print(json.dumps({"runs": learn_all(*rows[asked.run], asked.seeds)}))
         return
-    raw, lines = {}, []
+    kept = RAW / "learning.json"
+    raw = json.loads(kept.read_text()) if kept.exists() else {}
     for key in asked.only:
         raw[key] = ask(sys.executable, "-m", "benchmarks.learning", "--run", key, "--seeds", asked.seeds)["runs"]
-        lines.append(line(*rows[key], raw[key]))
-        print(table(HEAD, lines[-1:]), file=sys.stderr, flush=True)
-    if asked.only == list(rows):
-        body = (
-            f"{asked.seeds} seeds of each estimator with its defaults, nothing chosen by seed. Score: mean greedy return of the"
-            " final policy over 100 fresh episodes; interquartile mean and bootstrap interval over seeds. Steps and seconds are"
-            " medians of the runs that were solved.\n\n" + table(HEAD, lines)
-        )
-        write_section("learning", "Learning", body, versions=versions(("torch", "numpy", "gymnasium")), raw=raw)
+        print(table(HEAD, [line(*rows[key], raw[key])]), file=sys.stderr, flush=True)
+    raw = {key: raw[key] for key in rows if key in raw}
+    body = (
+        f"{asked.seeds} seeds of each estimator with its defaults, nothing chosen by seed. Score: mean greedy return of the"
+        " final policy over 100 fresh episodes; interquartile mean and bootstrap interval over seeds. Steps and seconds are"
+        " medians of the runs that were solved.\n\n" + table(HEAD, [line(*rows[key], runs) for key, runs in raw.items()])
+    )
+    write_section("learning", "Learning", body, versions=versions(("torch", "numpy", "gymnasium")), raw=raw)
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ def _synthetic(page: str) -> None:
     """A market whose truth is known: to learn with, and to see whether an agent finds what is there to be found."""
     _recall_market(page)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        kind = st.segmented_control(
+        kind = st.pills(
             "Market",
             list(MARKETS),
             format_func=lambda kind: MARKETS[kind].title,
