@@ -2,8 +2,9 @@
 
     python -m benchmarks.learning [--seeds 10] [--only TASK/ESTIMATOR …]
 
-Rows that are not named keep what the last run of them found. The score of a run is its final policy's mean return, always taking the most probable action, over 100 fresh episodes. The
-seeds of a row follow each other in a process of their own, so that seconds are not shared with anything.
+Rows that are not named keep what the last run of them found. The score of a run is its final policy's mean return, always
+taking the most probable action, over 100 fresh episodes. The seeds of a row follow each other in a process of their own, so
+that seconds are not shared with anything.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 python -m benchmarks.ours solve ppo|a2c|trpo SEED    CartPole-v1 until solved, with the defaults
 python -m benchmarks.ours rate SEED                  a2c on CartPole-v1 for a fixed number of steps
 python -m benchmarks.ours stocks SEED POLICY         a2c on 4,000 days of the S&P 500, linear or mlp
-python -m benchmarks.ours acting SEED                CartPole-v1, 64 wide: played by a policy, and by no one
+python -m benchmarks.ours acting SEED                CartPole-v1, 64 wide: played by a policy, and Gymnasium's environment alone
 python -m benchmarks.ours market SEED                the stock environment alone, 256 wide, by rows of prices
 python -m benchmarks.ours worker SEED                what a worker of the app does; its memory
 python -m benchmarks.ours store SEED                 the same in a store of its own: what that costs
@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 
@@ -64,21 +65,22 @@ def stocks(seed: str, policy: str) -> dict[str, Any]:
 
 
 def acting(seed: str) -> dict[str, Any]:
-    """Steps a second of a policy that has not learned, and of its own actions played back without it."""
+    """Steps a second of a policy that has not learned, and of its own actions in Gymnasium's environment without it."""
     config = TrainConfig(seed=int(seed), num_envs=64)
     env = make_environment(config)
     policy, rng = make_policy(config, env), np.random.default_rng(int(seed))
     lanes = Lanes.start(env.reset(seed=int(seed))[0])
+    bare = gymnasium.make_vec("CartPole-v1", 64, vectorization_mode="vector_entry_point")
     played, alone = [], []
     for _ in range(20):
         started = time.perf_counter()
         rollout, lanes, _ = collect(env, lambda obs: policy.act(obs, rng), lanes, 500)
         played.append(rollout.action.size / (time.perf_counter() - started))
+        bare.reset(seed=int(seed))
         started = time.perf_counter()
         for action in rollout.action:
-            env.step(action)
+            bare.step(action)
         alone.append(rollout.action.size / (time.perf_counter() - started))
-        lanes = Lanes.start(env.reset()[0])
     return {"played": median(played), "alone": median(alone)}
 
 

@@ -2,7 +2,8 @@
 
     python -m benchmarks.speed [--seeds 5] [--only NAME …] [--purejaxrl CHECKOUT --jax-python PYTHON]
 
-The sides take turns seed by seed, so that a machine that drifts hits both. Each measurement is a process of its own.
+Lines that are not named keep what the last run of them found. The sides take turns seed by seed, so that a machine that drifts
+hits both. Each measurement is a process of its own.
 """
 
 import argparse
@@ -10,13 +11,13 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.processes import HERE, ask, ours, peers_python
-from benchmarks.report import OURS, Row, goals, number, spread, versions, write_section
+from benchmarks.report import OURS, RAW, Row, goals, number, spread, versions, write_section
 from benchmarks.seeds import two_seeds
 from benchmarks.watched import watched
 from pgcore.market.prices import load_sample
@@ -238,19 +239,20 @@ def main() -> None:
     parser.add_argument("--jax-python", metavar="PYTHON", help="an interpreter that has what PureJaxRL needs")
     asked = parser.parse_args()
     seeds, python = range(asked.seeds), peers_python()
-    rows, raw = [], {}
+    kept = RAW / "speed.json"
+    raw = json.loads(kept.read_text()) if kept.exists() else {}
     for name in asked.only:
         if name in DUELS:
-            row, raw[name] = duel(name, seeds, python)
+            row, found = duel(name, seeds, python)
         elif name != "purejaxrl":
-            row, raw[name] = SINGLES[name](seeds, python)
+            row, found = SINGLES[name](seeds, python)
         elif asked.purejaxrl:
-            row, raw[name] = purejaxrl(seeds, asked.purejaxrl, asked.jax_python or sys.executable)
+            row, found = purejaxrl(seeds, asked.purejaxrl, asked.jax_python or sys.executable)
         else:
-            row = Row("CartPole-v1 until solved, ppo; PureJaxRL", "", "left out: no checkout was named", "", "faster", None)
-        rows.append(row)
+            row, found = Row("CartPole-v1 until solved, ppo; PureJaxRL", "", "no checkout was named", "", "faster", None), {}
+        raw[name] = {"row": asdict(row), **found}
         print(goals([row]), file=sys.stderr, flush=True)
-    if asked.only == names:
+        rows = [Row(**raw[each]["row"]) for each in names if each in raw]
         body = f"Medians of {len(seeds)} seeds, range in brackets. One thread of torch on each side.\n\n{goals(rows)}"
         write_section("speed", "Speed", body, versions=f"{versions(OURS)}; peers: {versions(PEERS, python)}", raw=raw)
 
