@@ -13,6 +13,8 @@ st.html("""<style>
 [role="radio"][aria-checked="true"] p, [aria-pressed="true"] p { color: light-dark(#00507f, #9bd3fa) !important; }
 button[kind="primary"]:not(:disabled) :is(p, kbd, span) { color: light-dark(#ffffff, #06121b) !important; }
 kbd { opacity: 1 !important; }
+/* An equation is a hair wider than its box, which would make that a place to scroll that no key reaches. */
+.katex-display { padding: 6px 4px; }
 </style>""")
 
 page = st.navigation(

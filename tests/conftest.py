@@ -21,6 +21,13 @@ def main_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
 
 
+@pytest.fixture(autouse=True)
+def no_login() -> None:
+    """What an earlier test was told of the secrets is forgotten."""
+    if "pages.ui.login" in sys.modules:
+        sys.modules["pages.ui.login"].providers.cache_clear()
+
+
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """The URL of PGLAB_TEST_DATABASE_URL, or of a PostgreSQL that lives as long as the tests, reached by a socket only."""

@@ -94,7 +94,7 @@ def complaints(page):
 
 
 def button(page: Page, name: str):
-    return page.locator("[data-testid=stMain]").get_by_role("button", name=name, exact=False)
+    return page.locator("[data-testid=stMain]").get_by_role("button", name=re.compile(f"^{name}( Ctrl.*)?$"))
 
 
 def number(page: Page, label: str) -> str:
@@ -143,7 +143,7 @@ def test_upload_prices_on_stocks_and_train_on_them(page, address):
     button(page, "Train").click()
     expect(page.get_by_text(re.compile(r"done · [\d,]+ steps"))).to_be_visible()
     expect(page.get_by_text(re.compile(r"[Ee]vidence of skill"))).to_be_visible()
-    names = page.locator(".live-chart").nth(1).evaluate("node => node.data.map(trace => trace.name)")
+    names = page.locator(".live-chart").nth(2).evaluate("node => node.data.map(trace => trace.name)")
     assert names == ["buy", "sell", "hold"]
     assert complaints(page) == []
 
