@@ -22,7 +22,7 @@ GROWTH_GOAL = 0.05
 PARTS: dict[str, tuple[Callable[..., dict[str, Any]], dict[str, Any], dict[str, Any]]] = {  # what to call, in full, in short
     "watch": (watching, {"sessions": 20, "runs": 10, "seconds": 120.0}, {"sessions": 4, "runs": 3, "seconds": 6.0}),
     "clicks": (clicking, {"clicks": 50}, {"clicks": 6}),
-    "kills": (killing, {"seconds": 120.0, "steps": 1_500_000}, {"seconds": 6.0, "steps": 300_000}),
+    "kills": (killing, {"seconds": 120.0, "steps": 10_000_000}, {"seconds": 6.0, "steps": 300_000}),
     "restart": (restarting, {"steps": 3_000_000}, {"steps": 200_000}),
     "fuzz": (fuzzing, {"requests": 10_000}, {"requests": 60}),
 }

@@ -77,7 +77,10 @@ class Replay:
         return self.learnable.network
 
     def advance(self, env_steps: int) -> Played:
-        """One stretch of play and `gradient_steps`. Raises TrainingDiverged; no step is taken on what is not a number."""
+        """One stretch of play and `gradient_steps`.
+
+        Raises TrainingDiverged; the policy is then again the last one whose losses and gradients were numbers.
+        """
         config = self.config
         chance = self._exploration(env_steps)
         self.policy.exploration.fill_(chance)
@@ -92,7 +95,8 @@ class Replay:
             self.reward_unit = float(np.sqrt(np.mean(rollout.reward[rollout.valid] ** 2)))
         progress = Progress(entropy=_entropy(chance, self.policy.actions))
         if self.memory.held >= config.replay_start:
-            progress = self._improve(progress.entropy, config.learning_rate_at(env_steps))
+            with self.learnable.proving():
+                progress = self._improve(progress.entropy, config.learning_rate_at(env_steps))
         return Played(rollout.steps, returns, action_share(self.policy, rollout.action[rollout.valid]), progress)
 
     def _exploration(self, env_steps: int) -> float:

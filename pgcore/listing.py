@@ -31,22 +31,23 @@ class Listing:
         return self.learnable.network
 
     def advance(self, _env_steps: int) -> Played:
-        """One episode and an update a step. Raises TrainingDiverged."""
+        """One episode and an update a step. Raises TrainingDiverged; the policy is then the one before the last good episode."""
         actions, total, losses, norms = [], 0.0, [], []
-        for _ in range(LONGEST_EPISODE):
-            action = int(self.policy.preferences(self.obs).argmax())
-            following, reward, terminated, truncated, _ = self.env.step(np.array([action]))
-            done = bool(terminated[0] or truncated[0])
-            check_facts(following, reward)
-            step = Rollout.of_steps(self.obs, np.array([action]), reward, np.array([done]), following)
-            loss, norm = learn(self.learnable, step, self.config)
-            actions.append(action)
-            losses.append(loss)
-            norms.append(norm)
-            total += float(reward[0])
-            self.obs = following
-            if done:
-                break
+        with self.learnable.proving():
+            for _ in range(LONGEST_EPISODE):
+                action = int(self.policy.preferences(self.obs).argmax())
+                following, reward, terminated, truncated, _ = self.env.step(np.array([action]))
+                done = bool(terminated[0] or truncated[0])
+                check_facts(following, reward)
+                step = Rollout.of_steps(self.obs, np.array([action]), reward, np.array([done]), following)
+                loss, norm = learn(self.learnable, step, self.config)
+                actions.append(action)
+                losses.append(loss)
+                norms.append(norm)
+                total += float(reward[0])
+                self.obs = following
+                if done:
+                    break
         self.obs = self.env.reset()[0]
         progress = Progress(
             entropy=0.0,

@@ -35,7 +35,6 @@ class OnPolicy:
         self.learner = make_learner(config, self.env)
         self.statistics = RunningStatistics(len(self.policy.network.mean))
         self.lanes = Lanes.start(self.env.reset(seed=config.seed)[0])
-        self.proven = self.learner.policy.theta.clone()
 
     @property
     def policy(self) -> Policy:
@@ -55,15 +54,13 @@ class OnPolicy:
         rollout = self._judge(rollout)
         asked = {name: getattr(self.config, name) for name in self.estimator.asks_for}
         weight = self.estimator.weight(rollout, self.config.discount, **asked)
-        before = self.learner.policy.theta.clone()
-        try:
-            update, rate = UPDATES[self.estimator.update], self.config.learning_rate_at(env_steps)
-            progress = update(self.learner, self._batch(rollout, weight), self.config, rate, self.rng)
-        except TrainingDiverged:
-            self.learner.policy.theta.copy_(self.proven)
-            check_facts(rollout.obs, rollout.next_obs, rollout.reward)
-            raise
-        self.proven = before
+        with self.learner.policy.proving():
+            try:
+                update, rate = UPDATES[self.estimator.update], self.config.learning_rate_at(env_steps)
+                progress = update(self.learner, self._batch(rollout, weight), self.config, rate, self.rng)
+            except TrainingDiverged:
+                check_facts(rollout.obs, rollout.next_obs, rollout.reward)
+                raise
         if self.config.normalise_observations:
             self.statistics.add(rollout.obs[rollout.valid])
             self.statistics.normalise(*self.networks)
@@ -112,7 +109,6 @@ class OnPolicy:
             "env": snapshot.take(self.env),
             "lanes": vars(self.lanes),
             "statistics": self.statistics.table,
-            "proven": self.proven.numpy(),
             "networks": [[tensor.numpy() for tensor in part.everything()] for part in self.learner.parts],
         }
 
@@ -122,7 +118,6 @@ class OnPolicy:
         snapshot.put_back(self.env, saved["env"])
         self.lanes = Lanes(**saved["lanes"])
         self.statistics.table = saved["statistics"]
-        self.proven.copy_(torch.from_numpy(saved["proven"]))
         for part, arrays in zip(self.learner.parts, saved["networks"], strict=True):
             part.put_back(arrays)
         self.statistics.normalise(*self.networks)

@@ -1,7 +1,8 @@
 """How a gradient becomes a step: plain ascent, Adam, RMSProp. All parameters of a network are one vector θ."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -58,6 +59,7 @@ class Learnable(Generic[N]):
         parameters = list(network.parameters())
         self.theta = torch.cat([p.detach().flatten() for p in parameters])
         self.gradient = torch.zeros_like(self.theta)
+        self.proven = self.theta.clone()
         self.moments: Moments = [torch.zeros_like(self.theta), torch.zeros_like(self.theta), torch.zeros((), dtype=torch.int64)]
         self.optimise = OPTIMISERS[optimiser]
         self.rate_name = rate_name
@@ -66,6 +68,17 @@ class Learnable(Generic[N]):
             part = slice(place, place + p.numel())
             p.data, p.grad = self.theta[part].view_as(p), self.gradient[part].view_as(p)
             place += p.numel()
+
+    @contextmanager
+    def proving(self) -> Iterator[None]:
+        """An update: one that comes through proves the θ it began with; one that diverges brings back the last proven θ."""
+        before = self.theta.clone()
+        try:
+            yield
+        except TrainingDiverged:
+            self.theta.copy_(self.proven)
+            raise
+        self.proven.copy_(before)
 
     def climb(self, rate: float, clip: float = 0.0) -> float:
         """One step up the gradient; returns its norm before clipping. Raises TrainingDiverged."""
@@ -86,7 +99,7 @@ class Learnable(Generic[N]):
 
     def everything(self) -> list[Tensor]:
         """All that changes as the network learns."""
-        return [self.theta, *self.moments, *self.network.buffers()]
+        return [self.theta, self.proven, *self.moments, *self.network.buffers()]
 
     def put_back(self, saved: Sequence[NDArray[Any]]) -> None:
         """Be again as `everything` was."""

@@ -52,10 +52,11 @@ def _make_gymnasium(config: "TrainConfig", _prices: "PriceSeries | None", num_en
                 return env
             env.close()
         return gymnasium.make_vec(config.task, num_envs, vectorization_mode="sync")
-    except (gymnasium.error.Error, ImportError) as error:
+    except Exception as error:  # whatever the constructor of a task that a person names does
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise BadInput(
-            f"The task {config.task} cannot be built here ({error}): install what it needs or choose another."
-        ) from None
+            f"The task {config.task} cannot be built here ({reason}): install what it needs or choose another."
+        ) from error
 
 
 def _make_classic_control(config: "TrainConfig", _prices: "PriceSeries | None", num_envs: int) -> "VectorEnv":

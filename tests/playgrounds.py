@@ -176,6 +176,13 @@ class Shifted(gymnasium.Env):
         return np.zeros(1, np.float32), float(action == 5), True, False, {}
 
 
+class Unwilling(Shifted):
+    """One whose maker fails in its own way."""
+
+    def __init__(self):
+        raise RuntimeError("no display\nis connected")
+
+
 class Named(Shifted):
     """Observations that are not a Box."""
 
@@ -194,6 +201,7 @@ gymnasium.register("OneCorridor-v0", entry_point=OneCorridor)
 gymnasium.register("Reaching-v0", entry_point=Reaching, max_episode_steps=10)
 gymnasium.register("Shifted-v0", entry_point=Shifted)
 gymnasium.register("Named-v0", entry_point=Named)
+gymnasium.register("Unwilling-v0", entry_point=Unwilling)
 
 
 def task(name):

@@ -146,6 +146,10 @@ BAD = {
         "dqn needs discrete actions, and those of tests.playgrounds:Reaching-v0 are continuous: choose one of reinforce",
     ),
     "observations that are no Box": (["train", "--task", "tests.playgrounds:Named-v0"], "Discrete observations"),
+    "a task that cannot be built": (
+        ["train", "--task", "tests.playgrounds:Unwilling-v0"],
+        "cannot be built here (RuntimeError: no display is connected): install what it needs or choose another",
+    ),
     "one episode to compare with itself": (["train", "--estimator", "mean-baseline", "--num-envs", "1"], "between 2 and 4096"),
     "a missing file": (["train", "--task", "stocks", "--prices", "no.csv"], "no.csv cannot be read"),
     "prices for CartPole": (["train", "--prices", "sp500"], "goes with --task stocks"),
