@@ -122,7 +122,7 @@ def zoom_survives(page: Page) -> tuple[int, int]:
     page.evaluate("""() => {
       const nodes = window.nodes = [...document.querySelectorAll(".live-chart")];
       window.ticks = 0;
-      nodes[0].on("plotly_afterplot", () => window.ticks++);
+      nodes[0].addEventListener("drawn", () => window.ticks++);
       window.zoom = JSON.stringify(nodes[0]._fullLayout.xaxis.range);
     }""")
     kept = zoomed = 0
@@ -146,7 +146,7 @@ def main_thread_ms(page: Page, seconds: float = 10.0) -> tuple[float, int]:
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
     page.evaluate("""() => {
       window.ticks = 0;  // every tick brings new actions; new returns only when an episode has ended
-      document.querySelectorAll(".live-chart")[1].on("plotly_afterplot", () => window.ticks++);
+      document.querySelectorAll(".live-chart")[1].addEventListener("drawn", () => window.ticks++);
     }""")
     before = busy_s(session)
     page.wait_for_timeout(1000 * seconds)

@@ -45,30 +45,31 @@ def trailing_mean(values: NDArray[np.floating], window: int) -> NDArray[np.float
 
 
 def returns_chart(records: Records, window: int, solved_at: float | None = None) -> go.Figure:
-    """Every finished episode as a faint point, their moving average as a line, and the line that counts as solved."""
+    """The return of every finished episode as a faint line, their moving average, and the line that counts as solved."""
     steps = records.env_steps[records.episode_of]
-    points, line = thin(len(steps)), thin(len(steps))
+    rows = thin(len(steps))
     average = trailing_mean(records.episode_returns, window)
     scatter = {"type": "scatter", "hovertemplate": "%{x:,} steps<br>return %{y:.4~g}<extra></extra>"}
     traces = [
         scatter
         | {
-            "x": steps[points],
-            "y": records.episode_returns[points],
-            "mode": "markers",
+            "x": steps[rows],
+            "y": records.episode_returns[rows],
+            "mode": "lines",
             "name": "episode",
-            "marker": {"color": SKY, "size": 4, "opacity": 0.35},
+            "line": {"color": SKY, "width": 1},
+            "opacity": 0.45,
         },
         scatter
         | {
-            "x": steps[line],
-            "y": average[line],
+            "x": steps[rows],
+            "y": average[rows],
             "mode": "lines",
             "name": f"mean of {window}",
             "line": {"color": BLUE, "width": 2.5},
         },
     ]
-    layout = _frame("Episode return", "environment steps", "return") | _solved_line(solved_at)
+    layout = frame("Episode return", "environment steps", "return") | _solved_line(solved_at)
     if not len(steps):
         layout["xaxis"] |= {"range": [0, 1]}
         layout["yaxis"] |= {"range": [0, 1.1 * solved_at if solved_at and solved_at > 0 else 1]}
@@ -135,7 +136,7 @@ def actions_chart(records: Records, actions: Sequence[str]) -> go.Figure:
         }
         for i, name in enumerate(names)
     ]
-    layout = _frame("Actions over training", "environment steps", "share of actions" if is_discrete else "mean action")
+    layout = frame("Actions over training", "environment steps", "share of actions" if is_discrete else "mean action")
     layout["hovermode"] = "x unified"
     if is_discrete:
         layout["yaxis"] |= {"range": [0, 1], "tickformat": ".0%"}
@@ -191,7 +192,7 @@ def _solved_line(solved_at: float | None) -> dict[str, Any]:
     return {"shapes": [line | across], "annotations": [text | across]}
 
 
-def _frame(title: str, x: str, y: str) -> dict[str, Any]:
+def frame(title: str, x: str, y: str) -> dict[str, Any]:
     """What all charts have around them, as a layout: a figure made at once costs a tenth of one that is changed bit by bit."""
     return {
         "title": {"text": title, "x": 0, "xref": "paper", "font": {"size": 15}},
@@ -204,10 +205,10 @@ def _frame(title: str, x: str, y: str) -> dict[str, Any]:
 
 def framed(figure: go.Figure, title: str, x: str, y: str) -> go.Figure:
     """The figure with its title and legend in their places, and all of its axes under the same titles."""
-    frame = _frame(title, x, y)
-    figure.update_layout({name: frame[name] for name in ("title", "margin", "legend")})
-    figure.update_xaxes(frame["xaxis"])
-    figure.update_yaxes(frame["yaxis"])
+    around = frame(title, x, y)
+    figure.update_layout({name: around[name] for name in ("title", "margin", "legend")})
+    figure.update_xaxes(around["xaxis"])
+    figure.update_yaxes(around["yaxis"])
     return figure
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from pgcore.charts import ACTION_COLOURS, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, framed, thin
+from pgcore.charts import ACTION_COLOURS, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, frame, framed, thin
 from pgcore.market.prices import PriceSeries, moving_average
 
 SHADES = (0.04, 0.1, 0.16)
@@ -29,21 +29,15 @@ STRATEGIES: Mapping[str, tuple[str, str]] = {
 def price_chart(prices: PriceSeries, window: int, borders: Mapping[str, tuple[int, int]], *, height: int = 260) -> go.Figure:
     """Closes and their moving average, with each part of the history (name -> first and last row) shaded and named."""
     rows = thin(len(prices))
-    figure = go.Figure()
-    figure.add_scatter(
-        x=prices.dates[rows], y=prices.close[rows], mode="lines", name="close", line={"color": BLUE, "width": 1.2}
-    )
-    average = moving_average(prices.close, window)
-    figure.add_scatter(
-        x=prices.dates[rows],
-        y=average[rows],
-        mode="lines",
-        name=f"mean of {window} before",
-        line={"color": ORANGE, "width": 1.5},
-    )
-    _shade(figure, {name: (str(prices.dates[first]), str(prices.dates[last])) for name, (first, last) in borders.items()})
-    figure.update_layout(height=height, hovermode="x unified")
-    return framed(figure, escape(prices.name), "", "price")
+    line = {"type": "scatter", "mode": "lines", "x": prices.dates[rows]}
+    average = moving_average(prices.close, window)[rows]
+    traces = [
+        line | {"y": prices.close[rows], "name": "close", "line": {"color": BLUE, "width": 1.2}},
+        line | {"y": average, "name": f"mean of {window} before", "line": {"color": ORANGE, "width": 1.5}},
+    ]
+    layout = frame(escape(prices.name), "", "price") | {"height": height, "hovermode": "x unified"}
+    layout |= _shades({name: (str(prices.dates[first]), str(prices.dates[last])) for name, (first, last) in borders.items()})
+    return go.Figure({"data": traces, "layout": layout})
 
 
 def validation_chart(env_steps: Sequence[int], growth: Sequence[float], hold: float) -> go.Figure:
@@ -123,7 +117,7 @@ def equity_chart(curves: Mapping[str, Mapping[str, Any]]) -> go.Figure:
             row=2,
             col=1,
         )
-    _shade(figure, {part: (curve["dates"][0], curve["dates"][-1]) for part, curve in curves.items()})
+    figure.update_layout(_shades({part: (curve["dates"][0], curve["dates"][-1]) for part, curve in curves.items()}))
     framed(figure, "Equity, net of costs", "", "")
     figure.update_layout(hovermode="x unified")
     figure.update_yaxes(title="equity (start = 1)", type="log", row=1, col=1)
@@ -196,15 +190,12 @@ def action_bars(parts: Sequence[Mapping[str, Any]]) -> go.Figure:
     return figure
 
 
-def _shade(figure: go.Figure, parts: Mapping[str, tuple[str, str]]) -> None:
-    """Give each part of the history (name -> first and last date) its own shade, over all rows of the figure, and its name.
-
-    Written out, where plotly's add_vrect would take most of the time that the chart does.
-    """
+def _shades(parts: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
+    """A shade of its own for each part of a history (name -> first and last date), over all rows, and its name: a layout."""
     shapes, names = [], []
     for shade, (name, (first, last)) in zip(SHADES, parts.items(), strict=False):
         area = {"type": "rect", "xref": "x", "yref": "paper", "x0": first, "x1": last, "y0": 0, "y1": 1}
         shapes.append(area | {"fillcolor": GREY, "opacity": shade, "line": {"width": 0}, "layer": "below"})
         place = {"xref": "x", "yref": "paper", "x": first, "y": 1, "xanchor": "left", "yanchor": "top"}
         names.append(place | {"text": name, "showarrow": False, "font": {"size": 12}})
-    figure.update_layout(shapes=shapes, annotations=names)
+    return {"shapes": shapes, "annotations": names}

@@ -1,6 +1,7 @@
 """Setting: what is known of one field of TrainConfig, how its value is spelled, read and checked."""
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -54,7 +55,7 @@ class Setting:
                 return int(text) if text.lstrip("+-").isdigit() else int(float(text))
             return self.kind(text)
         except (ValueError, KeyError, OverflowError):
-            raise BadInput(f"{self.label} cannot be {text!r}: give {self.expected()}.") from None
+            raise BadInput(f"{self.label} cannot be {_cut(repr(text))}: give {self.expected()}.") from None
 
     def check(self, value: Any) -> Any:
         """The value, made exactly of the field's type. Raises BadInput where it is out of bounds."""
@@ -66,9 +67,9 @@ class Setting:
             numbers = value if isinstance(value, tuple) else (value,)
             right = all(self._is_within(number) for number in numbers) and 1 <= len(numbers) <= 4
         if not right:
-            raise BadInput(f"{self.label} cannot be {spell(value)}: give {self.expected()}.")
+            raise BadInput(f"{self.label} cannot be {_cut(spell(value))}: give {self.expected()}.")
         if self.choices is not None and not self.open_choice and value not in self.choices:
-            raise BadInput(f"{self.label} cannot be {value!r}{nearest(value, self.choices)}: give {self.expected()}.")
+            raise BadInput(f"{self.label} cannot be {_cut(repr(value))}{nearest(value, self.choices)}: give {self.expected()}.")
         return value
 
     def _converted(self, value: Any) -> Any:
@@ -76,13 +77,13 @@ class Setting:
         if isinstance(value, np.generic):
             value = value.item()
         if self.kind is float and type(value) is int:
-            return float(value)
+            return float(value) if abs(value) <= sys.float_info.max else math.inf
         if self.kind is tuple and isinstance(value, (list, tuple, np.ndarray)):
             return tuple(part.item() if isinstance(part, np.generic) else part for part in value)
         return value
 
     def _is_within(self, number: Any) -> bool:
-        if type(number) is not (float if self.kind is float else int) or not math.isfinite(number):
+        if type(number) is not (float if self.kind is float else int) or not -math.inf < number < math.inf:
             return False
         return (self.low is None or number >= self.low) and (self.high is None or number <= self.high)
 
@@ -98,6 +99,11 @@ class Setting:
     @property
     def flag(self) -> str:
         return "--" + self.name.replace("_", "-")
+
+
+def _cut(text: str) -> str:
+    """Enough of a text to know it by."""
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def nearest(value: object, choices: Choices) -> str:

@@ -64,6 +64,8 @@ def test_every_page_opens_without_an_exception(app, page):
 
 def test_knobs_are_drawn_from_the_settings(app):
     at = app()
+    at.session_state["cartpole.more"] = True
+    at.run()
     labels = {widget.label for kind in ("slider", "select_slider", "number_input", "toggle") for widget in at.get(kind)}
     assert {"Learning rate", "Discount factor γ", "Seed", "Stop when solved"} <= labels
     assert any("Moving-average window" in label for label in labels)
@@ -86,6 +88,7 @@ def test_a_link_sets_the_knobs_and_the_knobs_set_the_link(app):
         ({"estimator": "magic"}, "one of"),
         ({"seed": "-1"}, "Seed"),
         ({"run": "nothing-like-it"}, "no run"),
+        ({"num_envs": "9" * 400}, "a whole number"),
     ],
 )
 def test_a_link_that_asks_for_the_impossible_is_answered_in_a_sentence(app, link, said):
@@ -94,6 +97,29 @@ def test_a_link_that_asks_for_the_impossible_is_answered_in_a_sentence(app, link
     assert len(at.warning) == 1
     assert said in at.warning[0].value
     assert not at.button(key="cartpole.train").disabled
+
+
+@pytest.mark.parametrize("key", ["synthetic:sine,seed", "synthetic:sine,rows=nan", "synthetic:sine,kind=3", "synthetic:x"])
+def test_a_link_to_a_market_that_cannot_be_is_answered_in_a_sentence(app, key):
+    at = app("stocks.py")
+    at.query_params["prices"] = key
+    at.run()
+    assert not at.exception
+    assert len(at.warning) == 1
+    assert "was left out" in at.warning[0].value
+    assert value(at, "prices", "stocks") == "sp500"
+
+
+def test_what_is_folded_away_keeps_its_value(app):
+    at = app()
+    at.session_state["cartpole.more"] = True
+    at.run()
+    at.toggle(key="cartpole.stop_when_solved").set_value(False).run()
+    at.session_state["cartpole.more"] = False
+    at.run()
+    at.run()
+    assert not [toggle for toggle in at.toggle if toggle.key == "cartpole.stop_when_solved"]
+    assert at.query_params["stop_when_solved"] == "off"
 
 
 def test_untouched_settings_follow_the_estimator_and_touched_ones_stay(app):

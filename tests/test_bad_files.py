@@ -16,6 +16,12 @@ from tests.price_files import HTML_ERROR, JSON_ERROR, Dialect, base_series, work
 BASE = base_series()
 
 
+def _with_a_directory_before_its_beginning(archive):
+    """A zip file whose end says that its directory is larger than the file."""
+    end = archive.rindex(b"PK\x05\x06")
+    return archive[: end + 12] + (1 << 20).to_bytes(4, "little") + archive[end + 16 :]
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("data", "sentence"),
@@ -31,6 +37,7 @@ class TestBadInput:
                 r"old binary Excel file \(.xls\): open it in a spreadsheet and save it as .xlsx or CSV",
             ),
             (b"PK\x03\x04" + bytes(100), "packed file .* cannot be unpacked"),
+            (_with_a_directory_before_its_beginning(zipped(b"Date,Close\n")), "packed file .* cannot be unpacked"),
             (b"\x1f\x8b" + bytes(100), "packed file is damaged"),
             (gzip.compress(Dialect().write(BASE))[:-30], "cut off"),
             (JSON_ERROR, 'JSON that says "The standard API rate limit is 25 requests per day."'),

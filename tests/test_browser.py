@@ -241,7 +241,7 @@ def test_live_charts_keep_their_node_and_zoom_while_training(page, address):
     chart = page.locator(".live-chart").first
     expect(chart.locator(".main-svg").first).to_be_visible()
     chart.evaluate("node => { node.marked = true; return Plotly.relayout(node, {'yaxis.range': [10, 60]}); }")
-    drawn = "node => { node.draws = 0; node.on('plotly_afterplot', () => { node.draws += 1; }); }"
+    drawn = "node => { node.draws = 0; node.addEventListener('drawn', () => { node.draws += 1; }); }"
     chart.evaluate(drawn)
     page.wait_for_function("() => document.querySelector('.live-chart').draws >= 10", timeout=PATIENCE_MS)
     assert chart.evaluate("node => node.marked === true"), "the node is the same"

@@ -154,6 +154,9 @@ def test_numbers_of_numpy_are_taken_for_pythons():
         ("seed", "1.5", "a whole number between 0 and"),
         ("seed", "-1", "a whole number between 0 and"),
         ("max_steps", "1e999", "a whole number"),
+        ("max_steps", "9" * 400, r"Step budget cannot be 9{79}…: give a whole number"),
+        ("learning_rate", "9" * 400, "a number between"),
+        ("hidden_sizes", "9" * 400, "one to four layer sizes"),
         ("hidden_sizes", "64,wide", "one to four layer sizes"),
         ("hidden_sizes", "0", "one to four layer sizes"),
         ("hidden_sizes", "", "one to four layer sizes"),
@@ -196,7 +199,7 @@ def test_a_task_whose_module_does_what_it_likes_is_refused_like_any_other(tmp_pa
 
 @pytest.mark.parametrize(
     "value",
-    [{"seed": True}, {"seed": "3"}, {"learning_rate": None}, {"hidden_sizes": 64}, {"estimator": 3}, {"discount": "0.9"}],
+    [{"learning_rate": 10**400}, {"seed": True}, {"seed": "3"}, {"learning_rate": None}, {"hidden_sizes": 64}, {"estimator": 3}, {"discount": "0.9"}],
 )
 def test_a_value_of_the_wrong_type_is_refused(value):
     with pytest.raises(BadInput, match="cannot be"):

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from pgcore.market import synthetic
 from pgcore.market.prices import PriceError
 from pgcore.market.synthetic import MARKETS, SyntheticMarket, generate
 
@@ -158,3 +159,19 @@ class TestBadInput:
     def test_is_refused(self, arguments, sentence):
         with pytest.raises(PriceError, match=sentence):
             generate(**arguments)
+
+    @pytest.mark.parametrize(
+        ("settings", "sentence"),
+        [
+            ("seed", "'seed' in 'synthetic:sine,seed' is no setting: write name=number, such as seed=0"),
+            ("rows=many", "'rows=many' .* is no setting"),
+            ("rows=nan", "'rows=nan' .* is no setting"),
+            ("seed=1e999", "'seed=1e999' .* is no setting"),
+            ("seed=-1", "The seed cannot be -1"),
+            ("cost_bps=3", "no parameter 'cost_bps': it has amplitude"),
+            ("kind=3", "no parameter 'kind'"),
+        ],
+    )
+    def test_a_key_that_names_none_is_refused(self, settings, sentence):
+        with pytest.raises(PriceError, match=sentence):
+            synthetic.market_of(f"synthetic:sine,{settings}")

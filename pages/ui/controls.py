@@ -11,6 +11,7 @@ from pages.ui.text import plain
 from pgcore.config import SETTINGS, TrainConfig, estimators_for, recommended, relevant
 from pgcore.errors import BadInput
 from pgcore.estimators import ESTIMATORS
+from pgcore.market.synthetic import PREFIX, market_of
 from pgcore.settings import Setting, spell
 from pgcore.tasks import TASKS
 
@@ -56,17 +57,20 @@ def knobs(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset], fixe
     estimator = st.session_state[f"{page}.estimator"]
     drawn = [setting for setting in relevant(task, estimator) if setting.group != "run" and setting.name not in fixed]
     for setting in drawn:
+        _keep_within(page, setting)
         if setting.group == "main":
             _widget(page, setting)
         if setting.name == "estimator" and ESTIMATORS[estimator].warning:
             st.warning(ESTIMATORS[estimator].warning, icon=":material/warning:")
     for setting in VIEW.values():
+        _keep_within(page, setting)
         _widget(page, setting)
     for group, title, icon in (("market", "Market", "storefront"), ("more", "More", "tune")):
         members = [setting for setting in drawn if setting.group == group]
         if members:
-            with st.expander(title, icon=f":material/{icon}:"):
-                for setting in members:
+            # What is folded away is not drawn: every knob costs the server and the browser a millisecond or two a run.
+            with st.expander(title, icon=f":material/{icon}:", on_change="rerun", key=f"{page}.{group}") as fold:
+                for setting in members if fold.open else ():
                     _widget(page, setting)
     try:
         config = TrainConfig(**{name: st.session_state[f"{page}.{name}"] for name in SETTINGS})
@@ -130,7 +134,10 @@ def _read_link(page: str, tasks: tuple[str, ...]) -> None:
         try:
             if name == "task" and text not in tasks:
                 raise BadInput(f"This page trains {', '.join(tasks)}, not {text!r}.")
-            good[name] = known[name].check(known[name].parse(text))
+            value = known[name].check(known[name].parse(text))
+            if name == "prices" and value.startswith(PREFIX):
+                market_of(value)
+            good[name] = value
         except BadInput as error:
             complaints.append(f"The link asks for something that cannot be, which was left out. {error}")
     for name, setting in VIEW.items():
@@ -194,12 +201,18 @@ def _turn(page: str, name: str, value: Any) -> None:
         st.session_state[f"{page}.{name}.text"] = spell(value)
 
 
+def _keep_within(page: str, setting: Setting) -> None:
+    """What was chosen for one estimator may be beyond what another can do."""
+    key = f"{page}.{setting.name}"
+    value = st.session_state[key]
+    if setting.low is not None and setting.high is not None and isinstance(value, (int, float)):
+        st.session_state[key] = min(max(value, setting.low), setting.high)
+
+
 def _widget(page: str, setting: Setting) -> None:
     key = f"{page}.{setting.name}"
-    if setting.low is not None and setting.high is not None and isinstance(st.session_state[key], (int, float)):
-        st.session_state[key] = min(max(st.session_state[key], setting.low), setting.high)
     label = f"{setting.label} ({setting.unit})" if setting.unit else setting.label
-    common: dict[str, Any] = {"key": key, "help": setting.help}
+    common: dict[str, Any] = {"key": key, "help": setting.help, "persist_state": "session"}
     if setting.name == "estimator":
         now = (page, st.session_state[f"{page}.task"], st.session_state[key])
         titles = {name: row.title for name, row in ESTIMATORS.items()}

@@ -23,7 +23,7 @@ from pgcore.runs.run import Desired, Run
 from pgcore.tasks import TASKS, find_task
 
 TICK_S = 0.25
-WAITING_TICK_S = 1.0
+SLOW_TICK_S = 1.0
 FIRST_POINT_WITHIN_S = 0.5
 CHART_HEIGHT = 250
 PACES = (0.0, 20.0, 10.0, 5.0, 2.0, 1.0)
@@ -51,6 +51,7 @@ def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) ->
     if problem := st.session_state.pop(f"{page}.problem", None):
         st.error(plain(problem))
     st.fragment(_live, run_every=mode.tick)(page, config, mode)
+    st.fragment(_details, run_every=SLOW_TICK_S if mode.tick else None)(page)
     shown = _shown(page, runs)
     if config is not None:
         write_link(page, config, st.session_state.get(f"{page}.run"))
@@ -129,7 +130,7 @@ def _mode(runs: list[Run]) -> Mode:
     is_paused = is_active and any("pause" in (run.desired, run.status.removesuffix("d")) for run in runs)
     if any(run.status in ("starting", "running") for run in runs):
         return Mode(TICK_S, is_active, is_paused)
-    return Mode(WAITING_TICK_S if is_active else None, is_active, is_paused)
+    return Mode(SLOW_TICK_S if is_active else None, is_active, is_paused)
 
 
 def _live(page: str, config: TrainConfig | None, mode: Mode) -> None:
@@ -152,11 +153,28 @@ def _live(page: str, config: TrainConfig | None, mode: Mode) -> None:
     _progress(run, records, runs)
     _numbers(records)
     _charts(page, run, runs, config)
+
+
+def _details(page: str) -> None:
+    """What is looked at for longer, and costs the browser more: the agent or the validation, and the diagnostics."""
+    run_id = st.session_state.get(f"{page}.run")
+    run = _shown(page, _members(store().run(run_id))) if run_id else None
+    if run is None:
+        return
     if run.task == "stocks":
         validation_chart(page, run)
     else:
         theatre(page, run)
-    _diagnostics(page, run, records)
+    with st.expander("Diagnostics: entropy, KL, gradient norm, critic", on_change="rerun", key=f"{page}.diagnostics") as fold:
+        if fold.open:
+            live_chart(
+                drawn(charts.diagnostics_chart, tail(run.id).read(now=run.is_over)),
+                key=f"{page}.diagnostics.chart",
+                identity=f"diagnostics-{run.id}",
+                alt="Entropy, KL divergence, gradient norm and critic measures over training.",
+                growing=not run.is_over,
+                height=320,
+            )
 
 
 # ---- steering
@@ -206,6 +224,8 @@ def _toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode)
             args=(page,),
             help="Clear the page. A run that is going on is stopped; it stays in the list of runs.",
         )
+        if runs and (pace := runs[0].pace or PACES[0]) in PACES:
+            st.session_state.setdefault(f"{page}.pace", pace)  # of a run that was slowed down on another page
         st.selectbox(
             "Pace",
             PACES,
@@ -339,6 +359,7 @@ def _charts(page: str, run: Run | None, runs: list[Run], config: TrainConfig | N
             key=f"{page}.returns",
             identity=f"returns-{identity}",
             alt=f"Return of every episode over environment steps; mean of the last 100 is {mean}.",
+            growing=run is not None and not run.is_over,
             height=CHART_HEIGHT,
         )
     with right:
@@ -347,20 +368,9 @@ def _charts(page: str, run: Run | None, runs: list[Run], config: TrainConfig | N
             key=f"{page}.actions",
             identity=f"actions-{identity}",
             alt="Share of each action over training.",
+            growing=run is not None and not run.is_over,
             height=CHART_HEIGHT,
         )
-
-
-def _diagnostics(page: str, run: Run, records: Records) -> None:
-    with st.expander("Diagnostics: entropy, KL, gradient norm, critic", on_change="rerun", key=f"{page}.diagnostics") as fold:
-        if fold.open:
-            live_chart(
-                drawn(charts.diagnostics_chart, records),
-                key=f"{page}.diagnostics.chart",
-                identity=f"diagnostics-{run.id}",
-                alt="Entropy, KL divergence, gradient norm and critic measures over training.",
-                height=320,
-            )
 
 
 def _short(number: float) -> str:

@@ -2,82 +2,24 @@
 
 from collections.abc import Callable, Hashable
 from functools import lru_cache
+from pathlib import Path
 
 import plotly.graph_objects as go
 import streamlit as st
 
-_JS = """
-let library = null;
-function plotly() {
-  library ??= new Promise((resolve, reject) => {
-    const script = document.createElement("script");
-    script.src = new URL("plotly/plotly.min.js", document.baseURI);
-    script.onload = () => resolve(window.Plotly);
-    script.onerror = () => { library = null; reject(new Error("plotly.js did not load: start the app with app.py")); };
-    document.head.append(script);
-  });
-  return library;
-}
-
-function themed(layout, style) {
-  const read = name => style.getPropertyValue(name).trim();
-  const text = read("--st-text-color"), lines = read("--st-border-color");
-  const out = { ...layout, template: undefined, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    font: { ...layout.font, color: text, family: read("--st-font") } };
-  for (const name of Object.keys(out))
-    if (/^[xy]axis/.test(name))
-      // Measuring every label anew, to make room for it or to hide it, would take longer than all else.
-      out[name] = { gridcolor: lines, zerolinecolor: lines, linecolor: lines, ticklabeloverflow: "allow", ...out[name] };
-  return out;
-}
-
-const states = new WeakMap();
-
-// Plotly draws in steps: what arrives while it draws waits, and only the newest of it is drawn.
-async function draw(node, state) {
-  if (state.isDrawing) return;
-  state.isDrawing = true;
-  try {
-    const Plotly = await plotly();
-    while (state.next && node.isConnected) {
-      const { traces, layout, config } = state.next;
-      state.next = null;
-      await Plotly.react(node, traces, layout, config);
-    }
-  } catch (error) {
-    if (!window.Plotly) node.textContent = error.message;
-    else console.warn(error);
-  } finally {
-    state.isDrawing = false;
-  }
-}
-
-export default function ({ data, parentElement }) {
-  const node = parentElement.querySelector(".live-chart");
-  node.setAttribute("role", "figure");
-  node.setAttribute("aria-label", data.alt);
-  node.style.height = data.height + "px";
-  const figure = JSON.parse(data.figure);
-  const state = states.get(node) ?? {};
-  states.set(node, state);
-  state.next = {
-    traces: figure.data,
-    layout: themed({ ...figure.layout, uirevision: data.identity, height: data.height }, getComputedStyle(node)),
-    config: { responsive: true, displaylogo: false, toImageButtonOptions: { filename: data.identity, scale: 2 },
-      modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "sendChartToCloud"] },
-  };
-  draw(node, state);
-  return () => { state.next = null; if (window.Plotly && !node.isConnected) window.Plotly.purge(node); };
-}
-"""
-
+_JS = (Path(__file__).parent / "live_chart.js").read_text(encoding="utf-8")
 _component = st.components.v2.component("live_chart", html='<div class="live-chart"></div>', js=_JS, isolate_styles=False)
 
 
-def live_chart(figure: go.Figure | str, *, key: str, identity: str, alt: str, height: int = 300) -> None:
-    """Show a figure and update it in place. `identity` says what is shown: while it stays, so does the viewer's zoom."""
+def live_chart(
+    figure: go.Figure | str, *, key: str, identity: str, alt: str, height: int = 300, growing: bool = False
+) -> None:
+    """Show a figure and update it in place. `identity` says what is shown: while it stays, so does the viewer's zoom.
+
+    One that is `growing` gets axes with room to grow into, so that most updates move its lines only.
+    """
     drawing = figure if isinstance(figure, str) else _as_json(figure)
-    _component(key=key, data={"figure": drawing, "identity": identity, "alt": alt, "height": height})
+    _component(key=key, data={"figure": drawing, "identity": identity, "alt": alt, "height": height, "growing": growing})
 
 
 @lru_cache(maxsize=64)

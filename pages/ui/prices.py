@@ -227,4 +227,4 @@ def _recall_market(page: str) -> None:
             value = given.get(parameter.name, parameter.default) if name == kind else parameter.default
             st.session_state[f"{page}.market.{name}.{parameter.name}"] = min(max(value, parameter.low), parameter.high)
     st.session_state[f"{page}.market.rows"] = int(min(max(given.get("rows", 5_000), ROWS[0]), ROWS[1]))
-    st.session_state[f"{page}.market.seed"] = int(given.get("seed", 0))
+    st.session_state[f"{page}.market.seed"] = int(min(max(given.get("seed", 0), 0), 2**31 - 1))

@@ -128,7 +128,9 @@ def _open_zip(data: bytes) -> FileText:
             listed = ", ".join(sorted(names)[:3]) or "nothing"
             raise PriceError(f"The file is a packed file that holds {listed}: unpack it and give one CSV or .xlsx file.")
         inner = archive.read(files[0])
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+    except PriceError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise PriceError(f"The file is a packed file (PK…) that cannot be unpacked ({error}): unpack it yourself.") from None
     if inner[:2] in (b"\x1f\x8b", b"PK"):
         raise PriceError("The file is a packed file inside a packed file: unpack it and give the CSV file inside.")

@@ -1,5 +1,6 @@
 """Synthetic markets whose truth is known: what the best possible policy earns on them can be worked out."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -305,7 +306,9 @@ def read_key(key: str) -> tuple[str, dict[str, float]]:
     for setting in settings:
         name, _, text = setting.partition("=")
         try:
-            numbers[name.strip()] = float(text)
+            numbers[name.strip()] = number = float(text)
+            if not math.isfinite(number):
+                raise ValueError(text)
         except ValueError:
             raise PriceError(f"{setting!r} in {key!r} is no setting: write name=number, such as seed=0.") from None
     return kind.strip(), numbers
@@ -315,4 +318,6 @@ def market_of(key: str, cost_bps: float = 5.0, allow_short: bool = True) -> Synt
     """The market that a key names; what it leaves out is as in the table. Raises PriceError."""
     kind, numbers = read_key(key)
     seed, rows = (int(numbers.pop(name, default)) for name, default in (("seed", 0), ("rows", 5000)))
+    if kind in MARKETS:
+        numbers = _checked(MARKETS[kind], numbers)
     return generate(kind, seed, rows, cost_bps, allow_short, **numbers)
