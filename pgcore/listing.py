@@ -31,7 +31,7 @@ class Listing:
         return self.learnable.network
 
     def advance(self, _env_steps: int) -> Played:
-        """One episode and an update a step. Raises TrainingDiverged; the policy is then the one before the last good episode."""
+        """One episode and an update a step. Raises TrainingDiverged; the policy is then that before the last good episode."""
         actions, total, losses, norms = [], 0.0, [], []
         with self.learnable.proving():
             for _ in range(LONGEST_EPISODE):

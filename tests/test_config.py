@@ -199,7 +199,15 @@ def test_a_task_whose_module_does_what_it_likes_is_refused_like_any_other(tmp_pa
 
 @pytest.mark.parametrize(
     "value",
-    [{"learning_rate": 10**400}, {"seed": True}, {"seed": "3"}, {"learning_rate": None}, {"hidden_sizes": 64}, {"estimator": 3}, {"discount": "0.9"}],
+    [
+        {"learning_rate": 10**400},
+        {"seed": True},
+        {"seed": "3"},
+        {"learning_rate": None},
+        {"hidden_sizes": 64},
+        {"estimator": 3},
+        {"discount": "0.9"},
+    ],
 )
 def test_a_value_of_the_wrong_type_is_refused(value):
     with pytest.raises(BadInput, match="cannot be"):

@@ -361,7 +361,9 @@ def test_the_last_good_policy_is_kept(estimator):
             parameter.fill_(1e38)
     with pytest.raises(TrainingDiverged):
         some(trainer, 6)
-    assert torch.equal(parameters_to_vector(trainer.policy.parameters()), good), "the last whose gradient was seen to be a number"
+    assert torch.equal(parameters_to_vector(trainer.policy.parameters()), good), (
+        "the last whose gradient was seen to be a number"
+    )
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -11,9 +11,7 @@ _JS = (Path(__file__).parent / "live_chart.js").read_text(encoding="utf-8")
 _component = st.components.v2.component("live_chart", html='<div class="live-chart"></div>', js=_JS, isolate_styles=False)
 
 
-def live_chart(
-    figure: go.Figure | str, *, key: str, identity: str, alt: str, height: int = 300, growing: bool = False
-) -> None:
+def live_chart(figure: go.Figure | str, *, key: str, identity: str, alt: str, height: int = 300, growing: bool = False) -> None:
     """Show a figure and update it in place. `identity` says what is shown: while it stays, so does the viewer's zoom.
 
     One that is `growing` gets axes with room to grow into, so that most updates move its lines only.
