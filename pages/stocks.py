@@ -3,9 +3,9 @@
 import streamlit as st
 
 from pages.ui.backtest import show_results
+from pages.ui.board import Chart, as_json, board
 from pages.ui.controls import complaints, knobs, lesson
 from pages.ui.live import run_panel
-from pages.ui.live_chart import live_chart
 from pages.ui.presets import STOCKS
 from pages.ui.prices import price_picker
 from pages.ui.text import plain
@@ -48,13 +48,9 @@ def show_prices(prices: PriceSeries, config: TrainConfig) -> bool:
     except BadInput as error:
         borders = {}
         st.error(plain(error))
-    live_chart(
-        market_charts.price_chart(prices, config.window, borders),
-        key=f"{PAGE}.price",
-        identity=f"price-{st.session_state[f'{PAGE}.prices']}",
-        height=230,
-        alt=f"Closing prices of {prices.name} with their moving average over {config.window} rows.",
-    )
+    figure = as_json(market_charts.price_chart(prices, config.window, borders))
+    alt = f"Closing prices of {prices.name} with their moving average over {config.window} rows."
+    board([Chart(figure, f"price-{st.session_state[f'{PAGE}.prices']}", alt, height=230)], key=f"{PAGE}.price")
     part_slider()
     return bool(borders)
 

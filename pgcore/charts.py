@@ -30,10 +30,29 @@ MOST_POINTS = 2_000
 
 
 def thin(length: int, most: int = MOST_POINTS) -> NDArray[np.int64]:
-    """Indices of at most `most` of `length` points, evenly spread, the last among them."""
+    """Indices of at most `most` of `length` points: every 2nd, 4th, 8th, …, so that they stay as more come, and the last."""
     if length <= most:
         return np.arange(length)
-    return np.linspace(0, length - 1, most).round().astype(np.int64)
+    return np.append(np.arange(0, length - 1, _stride(length, most - 1)), length - 1)
+
+
+def outline(values: NDArray[np.floating], most: int = MOST_POINTS) -> NDArray[np.int64]:
+    """Indices of at most `most` values that keep their outline: the least and the greatest of every 2, 4, 8, …, and the last.
+
+    What was drawn stays as more come, and no spike goes missing.
+    """
+    if len(values) <= most:
+        return np.arange(len(values))
+    size = _stride(len(values), (most - 1) // 2)
+    first = np.arange(0, len(values), size)
+    table = np.pad(values, (0, first.size * size - len(values)), constant_values=np.nan).reshape(-1, size)
+    least, greatest = (np.where(np.isnan(table), worst, table) for worst in (np.inf, -np.inf))
+    return np.unique(np.concatenate([first + least.argmin(1), first + greatest.argmax(1), [len(values) - 1]]))
+
+
+def _stride(length: int, most: int) -> int:
+    """The least power of two of which at most `most` go into a length, the last not in full."""
+    return 1 << max(0, -(-length // most) - 1).bit_length()
 
 
 def trailing_mean(values: NDArray[np.floating], window: int) -> NDArray[np.floating]:
@@ -44,17 +63,28 @@ def trailing_mean(values: NDArray[np.floating], window: int) -> NDArray[np.float
     return (total[end] - total[start]) / (end - start)
 
 
+def spread(ends: NDArray[Any], of: NDArray[np.int64]) -> NDArray[np.float64]:
+    """When each episode [m] ended, by any clock: those of one update (`of` [m]) evenly over the time it took.
+
+    `ends` [n] is when each update ended.
+    """
+    begins = np.append(0, ends[:-1])
+    count = np.bincount(of, minlength=len(ends))
+    place = np.arange(1, len(of) + 1) - (np.cumsum(count) - count)[of]
+    return begins[of] + (ends - begins)[of] * place / count[of]
+
+
 def returns_chart(records: Records, window: int, solved_at: float | None = None) -> go.Figure:
     """The return of every finished episode as a faint line, their moving average, and the line that counts as solved."""
-    steps = records.env_steps[records.episode_of]
-    rows = thin(len(steps))
+    steps = spread(records.env_steps, records.episode_of)
     average = trailing_mean(records.episode_returns, window)
-    scatter = {"type": "scatter", "hovertemplate": "%{x:,} steps<br>return %{y:.4~g}<extra></extra>"}
+    points, line = outline(records.episode_returns), outline(average)
+    scatter = {"type": "scatter", "hovertemplate": "%{x:,.0f} steps<br>return %{y:.4~g}<extra></extra>"}
     traces = [
         scatter
         | {
-            "x": steps[rows],
-            "y": records.episode_returns[rows],
+            "x": steps[points],
+            "y": records.episode_returns[points],
             "mode": "lines",
             "name": "episode",
             "line": {"color": SKY, "width": 1},
@@ -62,8 +92,8 @@ def returns_chart(records: Records, window: int, solved_at: float | None = None)
         },
         scatter
         | {
-            "x": steps[rows],
-            "y": average[rows],
+            "x": steps[line],
+            "y": average[line],
             "mode": "lines",
             "name": f"mean of {window}",
             "line": {"color": BLUE, "width": 2.5},
@@ -81,7 +111,7 @@ def seeds_chart(runs: Sequence[Records], window: int, solved_at: float | None = 
     figure = go.Figure()
     known = [records for records in runs if len(records.episode_returns)]
     curves = [trailing_mean(records.episode_returns, window) for records in known]
-    steps = [records.env_steps[records.episode_of] for records in known]
+    steps = [spread(records.env_steps, records.episode_of) for records in known]
     for x, y in zip(steps, curves, strict=True):
         rows = thin(len(x), 300)
         figure.add_scatter(
@@ -106,7 +136,7 @@ def seeds_chart(runs: Sequence[Records], window: int, solved_at: float | None = 
             mode="lines",
             name=f"interquartile mean, n = {len(known)}",
             line={"color": BLUE, "width": 2.5},
-            hovertemplate="%{x:,} steps<br>%{y:.4~g}<extra></extra>",
+            hovertemplate="%{x:,.0f} steps<br>%{y:.4~g}<extra></extra>",
         )
     figure.update_layout(_solved_line(solved_at))
     return framed(figure, "Episode return", "environment steps", "return")
@@ -162,11 +192,12 @@ def diagnostics_chart(records: Records) -> go.Figure:
     lines = -(-len(shown) // columns)
     titles = [f"{title} ({unit})" if unit else title for _, title, unit in shown]
     figure = make_subplots(lines, columns, subplot_titles=titles, vertical_spacing=0.2, horizontal_spacing=0.07)
-    rows = thin(len(records), 600)
     for i, (name, title, _) in enumerate(shown):
+        values = getattr(records, name)
+        rows = outline(values, 600)
         figure.add_scatter(
             x=records.env_steps[rows],
-            y=getattr(records, name)[rows],
+            y=values[rows],
             mode="lines",
             name=title,
             line={"color": BLUE, "width": 1.5},

@@ -99,7 +99,7 @@ def button(page: Page, name: str):
 
 
 def number(page: Page, label: str) -> str:
-    return page.locator("[data-testid=stMetric]").filter(has_text=label).locator("[data-testid=stMetricValue]").inner_text()
+    return page.locator(".board dl > div").filter(has_text=label).locator("dd").inner_text()
 
 
 def test_press_train_on_cartpole_and_see_it_solved(page, address):

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pgcore import charts
 from pgcore.record import UpdateRecord
@@ -34,11 +36,35 @@ def test_returns_show_every_episode_and_the_moving_average():
     points, line = figure.data
     assert len(points.x) == 60
     assert points.y[0] == 10
+    np.testing.assert_array_equal(points.x[:4], [50, 100, 150, 200], "the two episodes of an update of 100 steps")
     assert line.y[3] == pytest.approx(np.mean([10, 11, 20, 21]))
     assert line.y[0] == 10, "fewer at the beginning"
     assert figure.layout.shapes[0].y0 == 475
     assert figure.layout.title.text
     assert all(axis_titles(figure))
+
+
+@given(length=st.integers(1, 30_000), more=st.integers(0, 50))
+def test_what_is_thinned_stays_as_more_comes(length, more):
+    before, after = charts.thin(length), charts.thin(length + more)
+    assert len(before) <= charts.MOST_POINTS
+    assert before[-1] == length - 1
+    assert (np.diff(before) > 0).all()
+    if len(after) >= len(before):
+        assert set(before[:-1]) <= set(after)
+
+
+@given(length=st.integers(1, 30_000), most=st.integers(3, 2_000), spike=st.floats(-1e6, 1e6), seed=st.integers(0, 99))
+def test_an_outline_keeps_every_extreme_and_the_last_point(length, most, spike, seed):
+    rng = np.random.default_rng(seed)
+    values = np.where(rng.random(length) < 0.1, np.nan, rng.normal(size=length))
+    values[rng.integers(length)] = spike
+    rows = charts.outline(values, most)
+    assert len(rows) <= max(most, 3)
+    assert rows[-1] == length - 1
+    assert (np.diff(rows) > 0).all()
+    assert np.nanmin(values[rows]) == np.nanmin(values)
+    assert np.nanmax(values[rows]) == np.nanmax(values)
 
 
 def test_long_runs_are_thinned_and_keep_their_last_point():

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages.ui.live_chart import still_chart
+from pages.ui.board import still_chart
 from pages.ui.login import who
 from pages.ui.server import store
 from pages.ui.text import plain

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pages.ui.live_chart import live_chart, still_chart
+from pages.ui.board import Chart, as_json, board, still_chart
 from pages.ui.server import tail
 from pgcore import charts
 from pgcore.config import SETTINGS, relevant
@@ -51,13 +51,8 @@ def compare(runs: Sequence[Run]) -> None:
         )
     lines = _lines(runs, measure, axis, smooth, group)
     figure = charts.overlay_chart(lines, MEASURES[measure], AXES[axis])
-    live_chart(
-        figure,
-        key="compare.chart",
-        identity=f"compare-{measure}-{axis}-{group}",
-        height=380,
-        alt=f"{MEASURES[measure]} over {AXES[axis]} of {len(runs)} runs.",
-    )
+    alt = f"{MEASURES[measure]} over {AXES[axis]} of {len(runs)} runs."
+    board([Chart(as_json(figure), f"compare-{measure}-{axis}-{group}", alt, height=380)], key="compare.chart")
     table = _table(runs, differing)
     if differing:
         st.markdown("**What differs**")
@@ -127,7 +122,7 @@ def _curve(run: Run, measure: str, axis: str, smooth: int) -> tuple[np.ndarray, 
     by_update = {"steps": records.env_steps, "time": records.wall_s, "episodes": records.episodes}[axis]
     if measure == "return":
         values = records.episode_returns
-        x = np.arange(1, len(values) + 1) if axis == "episodes" else by_update[records.episode_of]
+        x = np.arange(1, len(values) + 1) if axis == "episodes" else charts.spread(by_update, records.episode_of)
     else:
         values, x = getattr(records, measure), by_update
     known = np.isfinite(values)

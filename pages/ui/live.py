@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
+from pages.ui.board import Chart, Number, board, drawn
 from pages.ui.controls import write_link
-from pages.ui.live_chart import drawn, live_chart
 from pages.ui.server import pool, store, tail
 from pages.ui.text import plain
 from pages.ui.theatre import theatre
@@ -43,13 +43,14 @@ ShowResult = Callable[[Run, list[Run]], None]
 
 def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) -> Run | None:
     """The right side of a training page: steer and watch the run that the link names, or say how to begin."""
-    if st.session_state.pop(f"{page}.just_pressed", False):
-        _await_first_point(st.session_state[f"{page}.run"])
     runs = _attached(page)
-    mode = _mode(runs)
+    just_pressed = st.session_state.pop(f"{page}.just_pressed", False)
+    mode = TRAINING if just_pressed else _mode(runs)
     _toolbar(page, config, runs, mode)
     if problem := st.session_state.pop(f"{page}.problem", None):
         st.error(plain(problem))
+    if just_pressed and runs:
+        _await_first_point(runs[0].id)
     st.fragment(_live, run_every=mode.tick)(page, config, mode)
     st.fragment(_details, run_every=SLOW_TICK_S if mode.tick else None)(page)
     shown = _shown(page, runs)
@@ -72,7 +73,10 @@ def _show(show_result: ShowResult, run: Run, runs: list[Run]) -> None:
 
 
 def _await_first_point(run_id: str) -> None:
-    """A warm worker has something to show in a fraction of a second: sooner than an empty chart and the tick after it."""
+    """A warm worker has something to show in a fraction of a second: sooner than an empty chart and the tick after it.
+
+    Meanwhile the browser draws what it has been sent so far.
+    """
     give_up_at = time.monotonic() + FIRST_POINT_WITHIN_S
     while not len(tail(run_id).read(now=True)) and time.monotonic() < give_up_at:
         time.sleep(0.01)
@@ -125,6 +129,9 @@ class Mode:
     is_paused: bool
 
 
+TRAINING = Mode(TICK_S, is_active=True, is_paused=False)
+
+
 def _mode(runs: list[Run]) -> Mode:
     is_active = any(not run.is_over for run in runs)
     is_paused = is_active and any("pause" in (run.desired, run.status.removesuffix("d")) for run in runs)
@@ -141,18 +148,24 @@ def _live(page: str, config: TrainConfig | None, mode: Mode) -> None:
         st.rerun()
     run = _shown(page, runs)
     if run is None:
-        st.progress(0.0, text="Press **Train**. It takes about a second.")
-        _numbers(charts.NOTHING)
-        _charts(page, None, [], config)
+        _board(page, "Press Train. It takes about a second.", 0.0, charts.NOTHING, _charts(page, None, [], config))
         return
     if len(runs) > 1:
         names = {member.id: _member_name(member) for member in runs}
         st.session_state[f"{page}.member"] = run.id
         st.segmented_control("Shown", list(names), format_func=names.__getitem__, required=True, key=f"{page}.member")
     records = tail(run.id).read(now=run.is_over)
-    _progress(run, records, runs)
-    _numbers(records)
-    _charts(page, run, runs, config)
+    steps = int(records.env_steps[-1]) if len(records) else 0
+    share = 1.0 if run.solved else min(1.0, steps / run.config.max_steps)
+    _board(page, _said(run, records, runs), share, records, _charts(page, run, runs, config))
+    if run.error:
+        st.error(plain(run.error.strip().splitlines()[-1]), title="The run failed")
+    if pool().problem and run.status == "queued":
+        st.warning(plain(pool().problem))
+
+
+def _board(page: str, said: str, share: float, records: Records, shown: list[Chart]) -> None:
+    board(shown, key=f"{page}.board", said=said, share=share, numbers=_numbers(records), columns="3fr 2fr")
 
 
 def _details(page: str) -> None:
@@ -167,14 +180,10 @@ def _details(page: str) -> None:
         theatre(page, run)
     with st.expander("Diagnostics: entropy, KL, gradient norm, critic", on_change="rerun", key=f"{page}.diagnostics") as fold:
         if fold.open:
-            live_chart(
-                drawn(charts.diagnostics_chart, tail(run.id).read(now=run.is_over)),
-                key=f"{page}.diagnostics.chart",
-                identity=f"diagnostics-{run.id}",
-                alt="Entropy, KL divergence, gradient norm and critic measures over training.",
-                growing=not run.is_over,
-                height=320,
-            )
+            figure = drawn(charts.diagnostics_chart, tail(run.id).read(now=run.is_over))
+            alt = "Entropy, KL divergence, gradient norm and critic measures over training."
+            shown = Chart(figure, f"diagnostics-{run.id}", alt, height=320, growing=not run.is_over)
+            board([shown], key=f"{page}.diagnostics.chart")
 
 
 # ---- steering
@@ -298,8 +307,10 @@ def _reset(page: str) -> None:
 # ---- showing
 
 
-def _progress(run: Run, records: Records, runs: list[Run]) -> None:
-    config = run.config
+def _said(run: Run, records: Records, runs: list[Run]) -> str:
+    """How far a run is, in a line."""
+    if run.status == "queued" and run.position:
+        return f"place {run.position} in the queue"
     steps = int(records.env_steps[-1]) if len(records) else 0
     parts = [_state(run), f"{steps:,} steps"]
     if steps:
@@ -308,16 +319,10 @@ def _progress(run: Run, records: Records, runs: list[Run]) -> None:
         if run.is_over:
             parts.append(f"{records.wall_s[-1]:.2f} s")
         elif run.pace is None:
-            parts.append(f"at most {_duration((config.max_steps - steps) / rate)} left")
-    if run.status == "queued" and run.position:
-        parts = [f"place {run.position} in the queue"]
+            parts.append(f"at most {_duration((run.config.max_steps - steps) / rate)} left")
     if len(runs) > 1:
         parts.append(f"{sum(member.is_over for member in runs)} of {len(runs)} runs done")
-    st.progress(1.0 if run.solved else min(1.0, steps / config.max_steps), text=" · ".join(parts))
-    if run.error:
-        st.error(plain(run.error.strip().splitlines()[-1]), title="The run failed")
-    if pool().problem and run.status == "queued":
-        st.warning(plain(pool().problem))
+    return " · ".join(parts)
 
 
 def _state(run: Run) -> str:
@@ -326,51 +331,40 @@ def _state(run: Run) -> str:
     return "solved" if run.status == "finished" else f"{STATUS_WORDS[run.status]}, solved"
 
 
-def _numbers(records: Records) -> None:
+def _numbers(records: Records) -> list[Number]:
     known = len(records) > 0 and len(records.episode_returns) > 0
     mean = f"{records.return_mean[-1]:.4g}" if known else "–"
     best = f"{records.episode_returns.max():.4g}" if known else "–"
     episodes = f"{int(records.episodes[-1]):,}" if len(records) else "–"
     entropy = f"{records.entropy[-1]:.3f}" if len(records) and np.isfinite(records.entropy[-1]) else "–"
-    with st.grid(4, min_column_width=110):
-        st.metric("Return, last 100", mean, help="Mean return of the last 100 finished training episodes (sampled actions).")
-        st.metric("Best episode", best)
-        st.metric("Episodes", episodes)
-        st.metric("Entropy (nats)", entropy, help="How undecided the policy is: 0 when it always picks the same action.")
+    return [
+        Number("Return, last 100", mean, "Mean return of the last 100 finished training episodes (sampled actions)."),
+        Number("Best episode", best),
+        Number("Episodes", episodes),
+        Number("Entropy (nats)", entropy, "How undecided the policy is: 0 when it always picks the same action."),
+    ]
 
 
-def _charts(page: str, run: Run | None, runs: list[Run], config: TrainConfig | None) -> None:
+def _charts(page: str, run: Run | None, runs: list[Run], config: TrainConfig | None) -> list[Chart]:
     """Returns and actions; empty frames before there is a run, so that nothing moves when one begins."""
     smooth = st.session_state[f"{page}.smooth"]
     shown = run.config if run is not None else config
     task = find_task(shown.task if shown is not None else "CartPole-v1")
     solved_at = shown.solved_at if shown is not None else None
     identity = run.id if run is not None else "empty"
+    growing = run is not None and not run.is_over
     records = tail(run.id).read() if run is not None else charts.NOTHING
     if len(runs) > 1:
         returns = drawn(charts.seeds_chart, tuple(tail(member.id).read() for member in runs), smooth, solved_at)
     else:
         returns = drawn(charts.returns_chart, records, smooth, solved_at)
     mean = f"{records.return_mean[-1]:.1f}" if len(records) and np.isfinite(records.return_mean[-1]) else "not yet known"
-    left, right = st.columns([3, 2])
-    with left:
-        live_chart(
-            returns,
-            key=f"{page}.returns",
-            identity=f"returns-{identity}",
-            alt=f"Return of every episode over environment steps; mean of the last 100 is {mean}.",
-            growing=run is not None and not run.is_over,
-            height=CHART_HEIGHT,
-        )
-    with right:
-        live_chart(
-            drawn(charts.actions_chart, records, task.actions),
-            key=f"{page}.actions",
-            identity=f"actions-{identity}",
-            alt="Share of each action over training.",
-            growing=run is not None and not run.is_over,
-            height=CHART_HEIGHT,
-        )
+    said = f"Return of every episode over environment steps; mean of the last 100 is {mean}."
+    actions = drawn(charts.actions_chart, records, task.actions)
+    return [
+        Chart(returns, f"returns-{identity}", said, CHART_HEIGHT, growing),
+        Chart(actions, f"actions-{identity}", "Share of each action over training.", CHART_HEIGHT, growing),
+    ]
 
 
 def _short(number: float) -> str:

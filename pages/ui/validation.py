@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from pages.ui.live_chart import drawn, live_chart
+from pages.ui.board import Chart, board, drawn
 from pages.ui.login import who
 from pages.ui.server import store
 from pgcore import market_charts
@@ -22,13 +22,9 @@ def validation_chart(page: str, run: Run) -> None:
         return
     scores = tuple(_growth(who(), run.id, update) for update, _ in kept)
     hold = float(prices.close[part.stop - 1] / prices.close[part.start])
-    live_chart(
-        drawn(market_charts.validation_chart, tuple(env_steps for _, env_steps in kept), scores, hold),
-        key=f"{page}.validation",
-        identity=f"validation-{run.id}",
-        alt="Final equity on the validation part of each checkpoint, beside buy-and-hold.",
-        height=200,
-    )
+    figure = drawn(market_charts.validation_chart, tuple(env_steps for _, env_steps in kept), scores, hold)
+    alt = "Final equity on the validation part of each checkpoint, beside buy-and-hold."
+    board([Chart(figure, f"validation-{run.id}", alt, height=200)], key=f"{page}.validation")
 
 
 @lru_cache(maxsize=5_000)

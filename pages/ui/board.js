@@ -1,6 +1,7 @@
-// A plotly figure that is updated in place, many times a second while it grows.
+// What changes many times a second while a run goes on, as one element: a line, a bar, numbers, and plotly figures that are
+// updated in place.
 //
-// Drawing a figure anew takes Plotly ten times as long as moving its lines. So a figure that grows gets axes with room to
+// Drawing a figure anew takes Plotly many times as long as moving its lines. So a figure that grows gets axes with room to
 // grow into, and while all that is new is data that fit into them, only the lines move.
 
 const GROWTH = { x: 0.25, y: 0.1 };  // the room, as a share of what is shown
@@ -74,9 +75,10 @@ const fits = (figure, ranges) => Object.entries(spans(figure)).every(([name, [le
   figure.layout[name]?.range || least > greatest || (ranges[name] && ranges[name][0] <= least && greatest <= ranges[name][1]));
 
 // The ranges to which a person has zoomed: they are neither Plotly's own choice nor what it was given.
-function zoomed(node, given) {
+function zoomed(node, { given, drawn }, identity) {
   const out = {};
-  for (const name of axes(node._fullLayout ?? {})) {
+  if (drawn !== identity) return out;
+  for (const name of axes(node._fullLayout)) {
     const { autorange, range } = node._fullLayout[name];
     if (!autorange && !equal(range, given[name])) out[name] = range;
   }
@@ -84,23 +86,38 @@ function zoomed(node, given) {
 }
 
 async function draw(Plotly, node, state, { figure, config, isGrowing }) {
-  const frame = JSON.stringify([figure.data.map(trace => ({ ...trace, x: 0, y: 0 })), figure.layout, isGrowing]);
-  if (isGrowing && frame === state.frame && fits(figure, state.given)) {
+  const still = JSON.stringify([figure.data.map(trace => ({ ...trace, x: 0, y: 0 })), figure.layout, isGrowing]);
+  if (isGrowing && still === state.still && fits(figure, state.given)) {
     const data = figure.data.map(({ x, y }) => ({ x, y }));
     const now = { mode: "immediate", transition: { duration: 0 }, frame: { duration: 0, redraw: false } };
     return Plotly.animate(node, { data, traces: data.map((_, i) => i) }, now);
   }
-  const kept = zoomed(node, state.given ?? {});
-  const ranges = isGrowing ? roomy(figure) : {};
+  const identity = figure.layout.uirevision;
+  const kept = zoomed(node, state, identity);
+  const given = isGrowing ? roomy(figure) : {};
+  for (const name of axes(figure.layout)) if (figure.layout[name].range) given[name] = figure.layout[name].range;
   const layout = { ...figure.layout };
-  for (const [name, range] of Object.entries({ ...ranges, ...kept }))
+  for (const [name, range] of Object.entries({ ...given, ...kept }))
     layout[name] = { ...layout[name], range: [...range], autorange: false };  // Plotly zooms in that very array
   await Plotly.react(node, figure.data, layout, config);
-  state.frame = frame;
-  state.given = ranges;
+  Object.assign(state, { still, given, drawn: identity });
+}
+
+// The charts of a page take turns, one a frame: the first is seen while the next is drawn, and a hidden page draws none.
+let turn = Promise.resolve();
+const frame = () => new Promise(requestAnimationFrame);
+function inTurn(act) {
+  const done = turn.then(act);
+  turn = done.then(frame, frame);
+  return done;
 }
 
 const states = new WeakMap();
+const resized = new ResizeObserver(entries => {
+  for (const { target } of entries)
+    if (target._fullLayout && target.offsetWidth && target.offsetWidth !== target._fullLayout.width)
+      inTurn(() => target.isConnected && window.Plotly.Plots.resize(target));
+});
 
 // Plotly draws in steps: what arrives while it draws waits, and only the newest of it is drawn.
 async function keepDrawing(node, state) {
@@ -108,12 +125,13 @@ async function keepDrawing(node, state) {
   state.isDrawing = true;
   try {
     const Plotly = await plotly();
-    while (state.next && node.isConnected) {
+    while (state.next && node.isConnected) await inTurn(async () => {
       const next = state.next;
       state.next = null;
+      if (!next || !node.isConnected) return;
       await draw(Plotly, node, state, next);
       node.dispatchEvent(new CustomEvent("drawn"));
-    }
+    });
   } catch (error) {
     if (!window.Plotly) node.textContent = error.message;
     else console.warn(error);
@@ -122,23 +140,65 @@ async function keepDrawing(node, state) {
   }
 }
 
-export default function ({ data, parentElement }) {
-  const node = parentElement.querySelector(".live-chart");
-  node.setAttribute("role", "figure");
-  node.setAttribute("aria-label", data.alt);
-  node.style.height = data.height + "px";
-  const figure = JSON.parse(data.figure);
+function chart(node, { figure: text, identity, alt, height, growing }) {
+  node.setAttribute("aria-label", alt);
+  node.style.height = height + "px";
+  const figure = JSON.parse(text);
   for (const trace of figure.data) Object.assign(trace, { x: decoded(trace.x), y: decoded(trace.y) });
-  figure.layout = themed({ ...figure.layout, uirevision: data.identity, height: data.height }, getComputedStyle(node));
+  figure.layout = themed({ ...figure.layout, uirevision: identity, height }, getComputedStyle(node));
   const state = states.get(node) ?? {};
+  if (!states.has(node)) resized.observe(node);
   states.set(node, state);
   state.next = {
     figure,
-    isGrowing: data.growing,
-    config: { responsive: true, displaylogo: false, doubleClick: "autosize",
-      toImageButtonOptions: { filename: data.identity, scale: 2 },
+    isGrowing: growing,
+    config: { displaylogo: false, doubleClick: "autosize",
+      toImageButtonOptions: { filename: identity, scale: 2 },
       modeBarButtonsToRemove: ["lasso2d", "select2d", "resetScale2d", "sendChartToCloud"] },
   };
   keepDrawing(node, state);
-  return () => { state.next = null; if (window.Plotly && !node.isConnected) window.Plotly.purge(node); };
+}
+
+// So many children of a node, each made once.
+function children(node, count, make) {
+  while (node.children.length > count) node.lastElementChild.remove();
+  while (node.children.length < count) node.append(make());
+  return [...node.children];
+}
+
+function made(name, attributes = {}, ...inside) {
+  const node = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  node.append(...inside);
+  return node;
+}
+
+const write = (node, text) => { if (node.textContent !== text) node.textContent = text; };
+
+function number(node, [label, value, help]) {
+  const [name, shown] = children(node, 2, () => made(node.children.length ? "dd" : "dt"));
+  if (name.firstChild?.data !== label) {
+    name.replaceChildren(label);
+    if (help) name.append(" ", made("span", { class: "tip", tabindex: 0, role: "note", "aria-label": help, "data-tip": help }, "?"));
+  }
+  write(shown, value);
+}
+
+export default function ({ data, parentElement }) {
+  const board = parentElement.querySelector(".board");
+  const [said, bar, numbers, charts] = board.children;
+  said.hidden = bar.hidden = data.share === null;
+  write(said, data.said);
+  bar.setAttribute("aria-valuenow", Math.round(100 * data.share));
+  bar.firstElementChild.style.transform = `scaleX(${data.share})`;
+  children(numbers, data.numbers.length, () => made("div")).forEach((node, i) => number(node, data.numbers[i]));
+  charts.style.setProperty("--columns", data.columns);
+  const drawn = children(charts, data.charts.length, () => made("div", { class: "live-chart", role: "figure" }));
+  drawn.forEach((node, i) => chart(node, data.charts[i]));
+  return () => {
+    for (const node of drawn) {
+      if (states.has(node)) states.get(node).next = null;
+      if (window.Plotly && !node.isConnected) window.Plotly.purge(node);
+    }
+  };
 }
