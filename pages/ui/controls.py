@@ -77,11 +77,18 @@ def knobs(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset], fixe
     except BadInput as error:
         st.error(plain(error))
         return None
-    with st.expander("Repeat it elsewhere", icon=":material/terminal:"):
-        st.caption("The address of this page holds all settings. On a command line:")
-        seeds = st.session_state[f"{page}.seeds"]
-        st.code(config.command(every_fold=True) + (f" --seeds {seeds}" if seeds > 1 else ""), language="bash", wrap_lines=True)
+    _command(page, config)
     return config
+
+
+def _command(page: str, config: TrainConfig) -> None:
+    """The command line that does the same. It is drawn on demand: the browser loads 1.5 MB for the first code it shows."""
+    with st.expander("Repeat it elsewhere", icon=":material/terminal:", on_change="rerun", key=f"{page}.repeat") as fold:
+        if fold.open:
+            st.caption("The address of this page holds all settings. On a command line:")
+            seeds = st.session_state[f"{page}.seeds"]
+            command = config.command(every_fold=True) + (f" --seeds {seeds}" if seeds > 1 else "")
+            st.code(command, language="bash", wrap_lines=True)
 
 
 def write_link(page: str, config: TrainConfig, run_id: str | None) -> None:

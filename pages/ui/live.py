@@ -52,7 +52,8 @@ def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) ->
     if just_pressed and runs:
         _await_first_point(runs[0].id)
     st.fragment(_live, run_every=mode.tick)(page, config, mode)
-    st.fragment(_details, run_every=SLOW_TICK_S if mode.tick else None)(page)
+    details_from = time.monotonic() + FIRST_POINT_WITHIN_S if just_pressed else 0.0  # the first point is what is waited for
+    st.fragment(_details, run_every=SLOW_TICK_S if mode.tick else None)(page, details_from)
     shown = _shown(page, runs)
     if config is not None:
         write_link(page, config, st.session_state.get(f"{page}.run"))
@@ -168,8 +169,10 @@ def _board(page: str, said: str, share: float, records: Records, shown: list[Cha
     board(shown, key=f"{page}.board", said=said, share=share, numbers=_numbers(records), columns="3fr 2fr")
 
 
-def _details(page: str) -> None:
+def _details(page: str, begin: float) -> None:
     """What is looked at for longer, and costs the browser more: the agent or the validation, and the diagnostics."""
+    if time.monotonic() < begin:
+        return
     run_id = st.session_state.get(f"{page}.run")
     run = _shown(page, _members(store().run(run_id))) if run_id else None
     if run is None:
