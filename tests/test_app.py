@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pgcore.market.synthetic import MARKETS
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path.name for path in (ROOT / "pages").glob("*.py") if path.stem not in ("navigation", "__init__"))
 
@@ -64,7 +66,7 @@ def test_every_page_opens_without_an_exception(app, page):
 
 def test_knobs_are_drawn_from_the_settings(app):
     at = app()
-    at.session_state["cartpole.more"] = True
+    at.session_state["cartpole.fold.more"] = True
     at.run()
     labels = {widget.label for kind in ("slider", "select_slider", "number_input", "toggle") for widget in at.get(kind)}
     assert {"Learning rate", "Discount factor γ", "Seed", "Stop when solved"} <= labels
@@ -110,12 +112,23 @@ def test_a_link_to_a_market_that_cannot_be_is_answered_in_a_sentence(app, key):
     assert value(at, "prices", "stocks") == "sp500"
 
 
+@pytest.mark.parametrize("kind", MARKETS)
+def test_a_synthetic_market_is_chosen_by_a_link(app, kind):
+    at = app("stocks.py")
+    at.query_params["prices"] = f"synthetic:{kind},seed=3,rows=500"
+    at.run()
+    assert not at.exception
+    assert value(at, "prices", "stocks").startswith(f"synthetic:{kind},")
+    assert "seed 3" in board(at, "stocks.price")
+    assert any("At your costs" in caption.value for caption in at.caption)
+
+
 def test_what_is_folded_away_keeps_its_value(app):
     at = app()
-    at.session_state["cartpole.more"] = True
+    at.session_state["cartpole.fold.more"] = True
     at.run()
     at.toggle(key="cartpole.stop_when_solved").set_value(False).run()
-    at.session_state["cartpole.more"] = False
+    at.session_state["cartpole.fold.more"] = False
     at.run()
     at.run()
     assert not [toggle for toggle in at.toggle if toggle.key == "cartpole.stop_when_solved"]
@@ -235,3 +248,12 @@ def test_every_row_of_the_table_is_told_and_shown_as_it_runs(app):
         assert row.equation in equations
         assert row.code == "" or f"def {row.code.split('.')[1]}(" in code
     assert "def _discounted_sum(" in code, "and what the weights are made of"
+
+
+@pytest.mark.parametrize(("watchers", "seconds"), [(1, 0.25), (2, 0.25), (3, 0.5), (4, 0.5), (5, 1.0), (9, 2.0), (500, 2.0)])
+def test_with_more_watchers_than_cores_each_looks_less_often(monkeypatch, watchers, seconds):
+    from pages.ui import live
+
+    monkeypatch.setattr(live, "watchers", lambda: watchers)
+    monkeypatch.setattr(live, "cores", lambda: 2)
+    assert live._tick() == seconds

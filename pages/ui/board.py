@@ -4,13 +4,16 @@ Zoom and node of a chart survive new data, where st.plotly_chart would mount it 
 is some milliseconds less of the browser's time.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import plotly.graph_objects as go
 import streamlit as st
+
+from pgcore.runs.packing import Records
 
 _HERE = Path(__file__).parent
 _component = st.components.v2.component(
@@ -63,13 +66,21 @@ def board(
     _component(key=key, data=data)
 
 
-@lru_cache(maxsize=64)
-def drawn(chart: Callable[..., go.Figure], *of: Hashable) -> str:
-    """The figure `chart(*of)` for a Chart, worked out once for all ticks and tabs that show it.
+_drawings: WeakKeyDictionary[Records, dict[Callable[..., go.Figure], tuple[Any, str]]] = WeakKeyDictionary()
 
-    Records count as the same while they are the same object, as `Tail.read` returns it until there are new ones.
+
+def drawn(chart: Callable[..., go.Figure], of: Records | tuple[Records, ...], *settings: Any) -> str:
+    """The figure `chart(of, *settings)` for a Chart, worked out once for all ticks and tabs that show it.
+
+    Records count as the same while they are the same object, as `Tail.read` returns it until there are new ones; then the
+    drawing is forgotten with them.
     """
-    return as_json(chart(*of))
+    first, *others = of if isinstance(of, tuple) else (of,)
+    kept, asked = _drawings.setdefault(first, {}), (others, settings)
+    found = kept.get(chart)
+    if found is None or found[0] != asked:
+        found = kept[chart] = asked, as_json(chart(of, *settings))
+    return found[1]
 
 
 def as_json(figure: go.Figure) -> str:

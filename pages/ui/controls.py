@@ -69,7 +69,7 @@ def knobs(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset], fixe
         members = [setting for setting in drawn if setting.group == group]
         if members:
             # What is folded away is not drawn: every knob costs the server and the browser a millisecond or two a run.
-            with st.expander(title, icon=f":material/{icon}:", on_change="rerun", key=f"{page}.{group}") as fold:
+            with st.expander(title, icon=f":material/{icon}:", on_change="rerun", key=f"{page}.fold.{group}") as fold:
                 for setting in members if fold.open else ():
                     _widget(page, setting)
     try:
@@ -83,7 +83,7 @@ def knobs(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset], fixe
 
 def _command(page: str, config: TrainConfig) -> None:
     """The command line that does the same. It is drawn on demand: the browser loads 1.5 MB for the first code it shows."""
-    with st.expander("Repeat it elsewhere", icon=":material/terminal:", on_change="rerun", key=f"{page}.repeat") as fold:
+    with st.expander("Repeat it elsewhere", icon=":material/terminal:", on_change="rerun", key=f"{page}.fold.repeat") as fold:
         if fold.open:
             st.caption("The address of this page holds all settings. On a command line:")
             seeds = st.session_state[f"{page}.seeds"]

@@ -10,7 +10,7 @@ import streamlit as st
 
 from pages.ui.board import Chart, Number, board, drawn
 from pages.ui.controls import write_link
-from pages.ui.server import pool, store, tail
+from pages.ui.server import pool, store, tail, watchers
 from pages.ui.text import plain
 from pages.ui.theatre import theatre
 from pages.ui.validation import validation_chart
@@ -19,10 +19,12 @@ from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
 from pgcore.runs.group import create_group, family
 from pgcore.runs.packing import Records
+from pgcore.runs.pool import cores
 from pgcore.runs.run import Desired, Run
 from pgcore.tasks import TASKS, find_task
 
 TICK_S = 0.25
+LONGEST_TICK_S = 2.0
 SLOW_TICK_S = 1.0
 FIRST_POINT_WITHIN_S = 0.5
 CHART_HEIGHT = 250
@@ -45,7 +47,7 @@ def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) ->
     """The right side of a training page: steer and watch the run that the link names, or say how to begin."""
     runs = _attached(page)
     just_pressed = st.session_state.pop(f"{page}.just_pressed", False)
-    mode = TRAINING if just_pressed else _mode(runs)
+    mode = Mode(_tick(), is_active=True, is_paused=False) if just_pressed else _mode(runs)
     _toolbar(page, config, runs, mode)
     if problem := st.session_state.pop(f"{page}.problem", None):
         st.error(plain(problem))
@@ -53,7 +55,7 @@ def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) ->
         _await_first_point(runs[0].id)
     st.fragment(_live, run_every=mode.tick)(page, config, mode)
     details_from = time.monotonic() + FIRST_POINT_WITHIN_S if just_pressed else 0.0  # the first point is what is waited for
-    st.fragment(_details, run_every=SLOW_TICK_S if mode.tick else None)(page, details_from)
+    st.fragment(_details, run_every=max(SLOW_TICK_S, mode.tick) if mode.tick else None)(page, details_from)
     shown = _shown(page, runs)
     if config is not None:
         write_link(page, config, st.session_state.get(f"{page}.run"))
@@ -130,15 +132,18 @@ class Mode:
     is_paused: bool
 
 
-TRAINING = Mode(TICK_S, is_active=True, is_paused=False)
-
-
 def _mode(runs: list[Run]) -> Mode:
     is_active = any(not run.is_over for run in runs)
     is_paused = is_active and any("pause" in (run.desired, run.status.removesuffix("d")) for run in runs)
     if any(run.status in ("starting", "running") for run in runs):
-        return Mode(TICK_S, is_active, is_paused)
+        return Mode(_tick(), is_active, is_paused)
     return Mode(SLOW_TICK_S if is_active else None, is_active, is_paused)
+
+
+def _tick() -> float:
+    """Seconds between two looks: twice, four times, … as long with more watchers than cores, which the trainers need too."""
+    crowd = -(-watchers() // cores())
+    return min(LONGEST_TICK_S, TICK_S * 2 ** (crowd - 1).bit_length())
 
 
 def _live(page: str, config: TrainConfig | None, mode: Mode) -> None:

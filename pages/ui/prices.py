@@ -25,9 +25,13 @@ AS_READ, LEFT_OUT, FILLED = "as read", "leave out", "carry the last close over"
 def price_picker(page: str) -> PriceSeries | None:
     """Let the person choose a history; its key stays in the session under `<page>.prices`. None while there is none."""
     key = f"{page}.prices"
+    if st.session_state.get(f"{page}.picked") != st.session_state[key]:  # a link chose it, or another page
+        for field in ("source", "sample", "market"):
+            st.session_state.pop(f"{page}.{field}", None)
     st.session_state.setdefault(f"{page}.source", _source_of(st.session_state[key]))
     source = st.segmented_control("Prices from", SOURCES, required=True, key=f"{page}.source", persist_state="session")
     {"Sample": _sample, "Ticker": _ticker, "Upload": _upload, "Synthetic": _synthetic}[source](page)
+    st.session_state[f"{page}.picked"] = st.session_state[key]
     try:
         return resolve_prices(store(), st.session_state[key])
     except BadInput as error:

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from pages.ui.board import Chart, board, drawn
+from pages.ui.board import Chart, as_json, board
 from pages.ui.login import who
 from pages.ui.server import store
 from pgcore import market_charts
@@ -20,9 +20,9 @@ def validation_chart(page: str, run: Run) -> None:
     kept = store().policies(run.id)
     if len(part) < 2 or not kept:
         return
-    scores = tuple(_growth(who(), run.id, update) for update, _ in kept)
+    scores = [_growth(who(), run.id, update) for update, _ in kept]
     hold = float(prices.close[part.stop - 1] / prices.close[part.start])
-    figure = drawn(market_charts.validation_chart, tuple(env_steps for _, env_steps in kept), scores, hold)
+    figure = as_json(market_charts.validation_chart([env_steps for _, env_steps in kept], scores, hold))
     alt = "Final equity on the validation part of each checkpoint, beside buy-and-hold."
     board([Chart(figure, f"validation-{run.id}", alt, height=200)], key=f"{page}.validation")
 
