@@ -10,7 +10,7 @@ import pytest
 import streamlit as st
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 from streamlit import config
-from streamlit.runtime.secrets import Secrets
+from streamlit.runtime.secrets import secrets_singleton
 from streamlit.testing.v1 import AppTest
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
 
@@ -35,21 +35,23 @@ server_metadata_url = "https://id.example.org/.well-known/openid-configuration"
 
 
 @pytest.fixture
-def with_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str | None], None]]:
-    """Secrets of our own; None: no such file."""
+def with_secrets(tmp_path: Path) -> Iterator[Callable[[str | None], None]]:
+    """Secrets of our own; None: no such file. Streamlit keeps what it once read of them, for whatever test comes next."""
     before = config.get_option("secrets.files")
     file = tmp_path / "secrets.toml"
+
+    def read_from(files: list[str]) -> None:
+        config.set_option("secrets.files", files)
+        secrets_singleton._reset()
+        login.providers.cache_clear()
 
     def write(text: str | None) -> None:
         if text is not None:
             file.write_text(text, encoding="utf-8")
-        config.set_option("secrets.files", [str(file)])
-        monkeypatch.setattr(st, "secrets", Secrets())
-        login.providers.cache_clear()
+        read_from([str(file)])
 
     yield write
-    config.set_option("secrets.files", before)
-    login.providers.cache_clear()
+    read_from(before)
 
 
 def test_no_login_is_asked_for_where_the_secrets_name_no_provider(with_secrets: Callable[[str | None], None]) -> None:
