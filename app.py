@@ -19,7 +19,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pages.ui import login, server
+from pages.ui import login, server, stream
 from pgcore.errors import BadInput
 from pgcore.runs.database import StoreError
 
@@ -118,6 +118,6 @@ def _asks_for_another(host: str) -> bool:
 app = st.App(
     PAGES / "navigation.py",
     lifespan=lifespan,
-    routes=[Mount("/plotly", StaticFiles(directory=Path(plotly.__file__).parent / "package_data"))],
+    routes=[stream.ROUTE, Mount("/plotly", StaticFiles(directory=Path(plotly.__file__).parent / "package_data"))],
     middleware=[Middleware(Guard)],
 )

@@ -5,6 +5,7 @@ the machine to the server, where twenty Chromiums would measure themselves.
 """
 
 import asyncio
+import json
 import random
 import time
 import uuid
@@ -20,22 +21,34 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
 PATIENCE_S = 60.0
+NOT_FOUND = 404
 MOST_BYTES = 256 * 2**20
 DONE = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY, ForwardMsg.FINISHED_WITH_COMPILE_ERROR)
 
 
+@dataclass(frozen=True)
+class Stream:
+    """What a board of a page looks at again: after how many seconds, and which fragment runs where it takes another turn."""
+
+    wait: float
+    turn: str
+    fragment: str
+
+
 @dataclass
 class Shown:
-    """What a run of the page drew: the texts of its alerts, exceptions and other Markdown, and its widgets by id."""
+    """What a run of the page drew: the texts of its alerts, exceptions and other Markdown, its widgets by id, and the streams
+    of its boards by address."""
 
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     exceptions: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     widgets: dict[str, Any] = field(default_factory=dict)
+    streams: dict[str, Stream] = field(default_factory=dict)
     size: int = 0
 
-    def add(self, element: Any) -> None:
+    def add(self, element: Any, fragment: str) -> None:
         kind = element.WhichOneof("type")
         drawn: Any = getattr(element, kind) if kind else None
         if kind == "exception":
@@ -44,19 +57,22 @@ class Shown:
             (self.errors if drawn.format == drawn.ERROR else self.warnings).append(f"{drawn.title} {drawn.body}")
         elif kind in ("markdown", "text", "heading", "code"):
             self.texts.append(drawn.code_text if kind == "code" else drawn.body)
+        elif kind == "bidi_component":
+            data = json.loads(drawn.json or "{}")
+            if data.get("stream") and data["frame"]["wait"] is not None:
+                self.streams[data["stream"]] = Stream(data["frame"]["wait"], data["frame"]["turn"], fragment)
         if hasattr(drawn, "id") and drawn.id:
             self.widgets[drawn.id] = drawn
 
 
 class Session:
-    """One open page. `ticks` are the parts of it that the server wants run again and again: fragment id -> seconds."""
+    """One open page."""
 
     def __init__(self, address: str, page: str, query: str) -> None:
         self.address = address
         self.page = page
         self.query = query
         self.page_hash = ""
-        self.ticks: dict[str, float] = {}
         self.states: dict[str, WidgetState] = {}
         self.shown = Shown()
         self.redirect = ""
@@ -93,13 +109,13 @@ class Session:
         """Have the page, or a fragment of it, run, with widget values in `states`; what it drew. Raises TimeoutError."""
         return await asyncio.wait_for(self.ask(fragment), wait_s)
 
-    def ask(self, fragment: str = "", *, is_tick: bool = False, pressed: str = "") -> asyncio.Future[Shown]:
+    def ask(self, fragment: str = "", *, pressed: str = "") -> asyncio.Future[Shown]:
         """The same without waiting; `pressed` is the id of a button."""
         message = BackMsg()
         state = message.rerun_script
         state.query_string, state.page_script_hash = self.query, self.page_hash
         state.page_name = "" if self.page_hash else self.page
-        state.fragment_id, state.is_auto_rerun = fragment, is_tick
+        state.fragment_id = fragment
         state.widget_states.widgets.extend(self.states.values())
         if pressed:
             state.widget_states.widgets.append(WidgetState(id=pressed, trigger_value=True))
@@ -110,7 +126,7 @@ class Session:
 
     async def press(self, key: str) -> Shown:
         """Press the button of this key."""
-        return await asyncio.wait_for(self.ask(pressed=self.widget(key), fragment=self._fragment_of(key)), PATIENCE_S)
+        return await asyncio.wait_for(self.ask(pressed=self.widget(key)), PATIENCE_S)
 
     def widget(self, key: str) -> str:
         """The id of the widget of this key. Raises KeyError."""
@@ -118,9 +134,6 @@ class Session:
         if not found:
             raise KeyError(f"no widget {key} among {sorted(each.split('-', 2)[-1] for each in self.shown.widgets)}")
         return found[-1]
-
-    def _fragment_of(self, key: str) -> str:
-        return next(iter(self.ticks), "") if key.split(".")[-1] in ("pause", "stop") else ""
 
     def choose(self, key: str, *values: str) -> None:
         """Set a segmented control or pills."""
@@ -160,20 +173,22 @@ class Session:
                 if not future.done():
                     future.set_exception(ConnectionError("the server closed the websocket"))
 
+    def _begin(self, fragments: tuple[str, ...]) -> None:
+        """A run of the whole page draws all of it; one of fragments leaves the rest."""
+        before, self.shown = self.shown, Shown()
+        if fragments:
+            self.shown.widgets = dict(before.widgets)
+            self.shown.streams = {at: each for at, each in before.streams.items() if each.fragment not in fragments}
+
     def _take(self, message: ForwardMsg, size: int) -> None:
         kind = message.WhichOneof("type")
         if kind == "new_session":
-            self.shown = Shown(widgets=dict(self.shown.widgets) if message.metadata.run.fragment_ids else {})
+            self._begin(tuple(message.metadata.run.fragment_ids))
             self._running, self._asked = [*self._running, *self._asked], []
         elif kind == "navigation":
             self.page_hash = message.navigation.page_script_hash
         elif kind == "delta" and message.delta.WhichOneof("type") == "new_element":
-            self.shown.add(message.delta.new_element)
-        elif kind == "auto_rerun":
-            self.ticks[message.auto_rerun.fragment_id] = message.auto_rerun.interval
-        elif kind == "stop_auto_rerun":
-            for fragment in message.stop_auto_rerun.fragment_ids:
-                self.ticks.pop(fragment, None)
+            self.shown.add(message.delta.new_element, message.delta.fragment_id)
         elif kind == "page_info_changed":
             self.query = message.page_info_changed.query_string
         elif kind == "auth_redirect":
@@ -192,20 +207,28 @@ class Session:
 
 
 async def watch(session: Session, seconds: float, latencies: list[float]) -> None:
-    """Tick as the browser's timers do, for so long: at each interval, whether or not the last tick is through."""
+    """Look at what the page looks at, as the browser does, for so long; run the page where it takes another turn."""
     ends = time.monotonic() + seconds
     await asyncio.sleep(random.random())  # people do not come in step
-    waiting: set[asyncio.Task[None]] = set()
 
-    async def tick(fragment: str) -> None:
-        asked = time.monotonic()
-        await asyncio.wait_for(session.ask(fragment, is_tick=True), PATIENCE_S)
-        latencies.append(time.monotonic() - asked)
+    async def look(address: str, stream: Stream) -> None:
+        wait: float | None = stream.wait
+        while wait is not None and address in session.shown.streams:
+            await asyncio.sleep(wait)
+            if (asked := time.monotonic()) > ends:
+                return
+            answer = await session.http.get(f"/{address}", params={"at": "50"})
+            latencies.append(time.monotonic() - asked)
+            if answer.status_code != NOT_FOUND:
+                frame = answer.raise_for_status().json()
+                wait = frame["wait"]
+            if answer.status_code == NOT_FOUND or frame["turn"] != stream.turn:
+                await session.run(stream.fragment)
 
+    looking: dict[str, asyncio.Task[None]] = {}
     while time.monotonic() < ends:
-        for fragment in list(session.ticks):
-            task = asyncio.create_task(tick(fragment))
-            waiting.add(task)
-            task.add_done_callback(waiting.discard)
-        await asyncio.sleep(min(session.ticks.values(), default=1.0))
-    await asyncio.gather(*waiting)
+        for address, stream in session.shown.streams.items():
+            if address not in looking:
+                looking[address] = asyncio.create_task(look(address, stream))
+        await asyncio.sleep(0.05)
+    await asyncio.gather(*looking.values())

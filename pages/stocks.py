@@ -3,14 +3,14 @@
 import streamlit as st
 
 from pages.ui.backtest import show_results
-from pages.ui.board import Chart, as_json, board
+from pages.ui.board import Chart, Frame, as_json, board
 from pages.ui.controls import complaints, knobs, lesson
 from pages.ui.live import run_panel
 from pages.ui.presets import STOCKS
 from pages.ui.prices import price_picker
 from pages.ui.text import plain
 from pgcore import market_charts
-from pgcore.config import TrainConfig
+from pgcore.config import SETTINGS, TrainConfig
 from pgcore.errors import BadInput
 from pgcore.market.parts import split
 from pgcore.market.prices import PriceSeries
@@ -45,12 +45,19 @@ def show_prices(prices: PriceSeries, config: TrainConfig) -> bool:
     """The history with its moving average and its parts; False (with a sentence) where it cannot be trained on."""
     try:
         borders = {part.name: (part.start, part.stop - 1) for part in split(config, prices).parts}
+        borders["train"] = (0, borders["train"][1])  # what its first mean is made of belongs to it
     except BadInput as error:
         borders = {}
         st.error(plain(error))
-    figure = as_json(market_charts.price_chart(prices, config.window, borders))
-    alt = f"Closing prices of {prices.name} with their moving average over {config.window} rows."
-    board([Chart(figure, f"price-{st.session_state[f'{PAGE}.prices']}", alt, height=230)], key=f"{PAGE}.price")
+    identity = f"price-{st.session_state[f'{PAGE}.prices']}"
+
+    def look(at: str) -> Frame:
+        window = SETTINGS["window"].check(SETTINGS["window"].parse(at))
+        alt = f"Closing prices of {prices.name} with their moving average over {window} rows."
+        return Frame([Chart(as_json(market_charts.price_chart(prices, window, borders)), identity, alt, height=230)])
+
+    window = config.window
+    board(look(str(window)), key=f"{PAGE}.price", look=look, slider=f"{PAGE}.window", at=window)
     part_slider()
     return bool(borders)
 

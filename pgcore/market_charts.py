@@ -16,7 +16,6 @@ from pgcore.market.prices import PriceSeries, moving_average
 
 SHADES = (0.04, 0.1, 0.16)
 
-
 STRATEGIES: Mapping[str, tuple[str, str]] = {
     "agent": ("agent", BLUE),
     "buy_and_hold": ("buy-and-hold", ORANGE),
@@ -29,13 +28,14 @@ STRATEGIES: Mapping[str, tuple[str, str]] = {
 def price_chart(prices: PriceSeries, window: int, borders: Mapping[str, tuple[int, int]], *, height: int = 260) -> go.Figure:
     """Closes and their moving average, with each part of the history (name -> first and last row) shaded and named."""
     rows = thin(len(prices))
-    line = {"type": "scatter", "mode": "lines", "x": prices.dates[rows]}
+    line = {"type": "scatter", "mode": "lines", "x": prices.dates[rows].astype("datetime64[ms]").astype(float)}
     average = moving_average(prices.close, window)[rows]
     traces = [
         line | {"y": prices.close[rows], "name": "close", "line": {"color": BLUE, "width": 1.2}},
         line | {"y": average, "name": f"mean of {window} before", "line": {"color": ORANGE, "width": 1.5}},
     ]
     layout = frame(escape(prices.name), "", "price") | {"height": height, "hovermode": "x unified"}
+    layout["xaxis"] |= {"type": "date"}  # of milliseconds since 1970: they are a fifth of the length of dates in words
     layout |= _shades({name: (str(prices.dates[first]), str(prices.dates[last])) for name, (first, last) in borders.items()})
     return go.Figure({"data": traces, "layout": layout})
 

@@ -1,5 +1,6 @@
 """Every page by Streamlit's own test harness: no browser, no live ticks, no component's JavaScript."""
 
+import json
 import time
 from pathlib import Path
 
@@ -248,6 +249,71 @@ def test_every_row_of_the_table_is_told_and_shown_as_it_runs(app):
         assert row.equation in equations
         assert row.code == "" or f"def {row.code.split('.')[1]}(" in code
     assert "def _discounted_sum(" in code, "and what the weights are made of"
+
+
+def look(at, key, slider="50", have=""):
+    """What the browser is answered when it looks again at a board whose slider stands there."""
+    from starlette.applications import Starlette
+    from starlette.testclient import TestClient
+
+    from pages.ui.stream import ROUTE
+
+    address = json.loads(board(at, key))["stream"]
+    return TestClient(Starlette(routes=[ROUTE])).get(f"/{address}", params={"at": slider, "have": have})
+
+
+def test_the_browser_looks_at_a_run_without_the_script(app):
+    at = app(stop_when_solved="off", max_steps="50000000")
+    at.button(key="cartpole.train").click().run()
+    first = look_until(at, lambda frame: frame["share"] > 0)
+    second = look_until(at, lambda frame: frame["share"] > first["share"])
+    assert second["turn"] == first["turn"], "nothing else of the page is to be drawn again"
+    assert second["charts"][0]["version"] != first["charts"][0]["version"]
+
+    have = ",".join(chart["version"] for chart in second["charts"])
+    at.button(key="cartpole.stop").click().run()
+    over = look_until(at, lambda frame: frame["wait"] is None)
+    assert over["turn"] != first["turn"], "the page is to be drawn again, with what came of the run"
+    unchanged = look(at, "cartpole.board", have=have).json()
+    assert [chart["figure"] is None for chart in unchanged["charts"]] == [
+        chart["version"] in have for chart in unchanged["charts"]
+    ]
+
+
+def look_until(at, holds):
+    for _ in range(300):
+        found = look(at, "cartpole.board").json()
+        if holds(found):
+            return found
+        time.sleep(0.1)
+    pytest.fail("it did not come to that")
+
+
+@pytest.mark.parametrize(
+    ("page", "key", "name"), [("cartpole", "cartpole.board", "mean of 7"), ("stocks", "stocks.price", "mean of 7 before")]
+)
+def test_a_chart_follows_its_slider_without_the_script(app, page, key, name):
+    at = app(f"{page}.py")
+    if page == "cartpole":
+        train_to_the_end(at)
+    chart = look(at, key, slider="7").json()["charts"][0]
+    assert name in [trace["name"] for trace in json.loads(chart["figure"])["data"]]
+    assert look(at, key, slider="0").status_code == look(at, key, slider="<b>").status_code == 404
+
+
+def test_a_run_that_was_deleted_is_not_looked_at(app):
+    from pages.ui import server
+
+    at = app(stop_when_solved="off", max_steps="50000000")
+    at.button(key="cartpole.train").click().run()
+    run_id = at.session_state["cartpole.run"]
+    at.button(key="cartpole.stop").click().run()
+    look_until(at, lambda frame: frame["wait"] is None)
+    server.store().delete(run_id)
+    server.store().purge(run_id)
+    assert look(at, "cartpole.board").status_code == 404
+    at.run()
+    assert "no run" in at.warning[0].value
 
 
 @pytest.mark.parametrize(("watchers", "seconds"), [(1, 0.25), (2, 0.25), (3, 0.5), (4, 0.5), (5, 1.0), (9, 2.0), (500, 2.0)])

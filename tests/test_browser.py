@@ -250,6 +250,29 @@ def test_live_charts_keep_their_node_and_zoom_while_training(page, address):
     expect(page.get_by_text(re.compile(r"stopped(, solved)? · [\d,]+ steps"))).to_be_visible()
 
 
+def test_the_moving_average_follows_its_slider_while_it_is_dragged(page, address):
+    page.goto(f"{address}/stocks")
+    chart = page.locator(".live-chart").first
+    name = "node => node._fullData?.[1]?.name"
+    page.wait_for_function("document.querySelector('.live-chart')?._fullData?.[1]?.name === 'mean of 20 before'")
+    thumb = page.locator(".st-key-stocks-window input")
+    box = thumb.evaluate("""node => {
+        const { x, y, width, height } = node.parentElement.parentElement.getBoundingClientRect();
+        return [x + width / 2, y + height / 2];
+    }""")
+    page.mouse.move(*box)
+    page.mouse.down()
+    page.mouse.move(box[0] + 20, box[1], steps=5)
+    window = int(thumb.input_value())
+    assert window > 20
+    page.wait_for_function(f"document.querySelector('.live-chart')._fullData[1].name === 'mean of {window} before'")
+    assert chart.evaluate("node => Array.from(node._fullData[1].y).filter(Number.isFinite).length > 1000")
+    page.mouse.up()
+    page.wait_for_url(re.compile(f"window={window}"))
+    assert chart.evaluate(name) == f"mean of {window} before"
+    assert complaints(page) == []
+
+
 def test_nothing_scrolls_sideways_on_a_narrow_screen(page, address):
     page.set_viewport_size({"width": 400, "height": 800})
     for place in ("", "stocks", "runs", "estimators"):

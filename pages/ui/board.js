@@ -1,8 +1,9 @@
 // What changes many times a second while a run goes on, as one element: a line, a bar, numbers, and plotly figures that are
 // updated in place.
 //
-// Drawing a figure anew takes Plotly many times as long as moving its lines. So a figure that grows gets axes with room to
-// grow into, and while all that is new is data that fit into them, only the lines move.
+// Drawing a figure anew takes Plotly many times as long as moving its lines and axes. So while a figure differs from the one
+// before only in its data, the names of its traces and its ranges, no more than those are moved; and a figure that grows gets
+// axes with room to grow into, so that they seldom are.
 
 const GROWTH = { x: 0.25, y: 0.1 };  // the room, as a share of what is shown
 const KINDS = { i1: Int8Array, u1: Uint8Array, i2: Int16Array, u2: Uint16Array, i4: Int32Array, u4: Uint32Array,
@@ -60,47 +61,76 @@ function spans({ data, layout }) {
   return out;
 }
 
+const given = figure => Object.fromEntries(axes(figure.layout).filter(name => figure.layout[name].range)
+  .map(name => [name, figure.layout[name].range]));
+
 // Ranges with room to grow for the axes to which the figure gives none: {axis: range}.
 function roomy(figure) {
   const out = {};
   for (const [name, [least, greatest]] of Object.entries(spans(figure))) {
-    if (figure.layout[name]?.range || least > greatest) continue;
+    if (least > greatest) continue;
     const room = GROWTH[name[0]] * (greatest - least || Math.abs(greatest) || 1);
     out[name] = [name[0] === "x" ? least : least - room, greatest + room];
   }
+  return { ...out, ...given(figure) };
+}
+
+const fits = (figure, ranges) => Object.entries({ ...spans(figure), ...given(figure) }).every(([name, [least, greatest]]) =>
+  least > greatest || (ranges[name] && ranges[name][0] <= least && greatest <= ranges[name][1]));
+
+// The ranges to which a person has zoomed: they are neither Plotly's own choice nor what it was given.
+function zoomed(node, { ranges, identity }, next) {
+  const out = {};
+  if (identity !== next) return out;
+  for (const name of axes(node._fullLayout)) {
+    const { autorange, range } = node._fullLayout[name];
+    if (!autorange && !equal(range, ranges[name])) out[name] = range;
+  }
   return out;
 }
 
-const fits = (figure, ranges) => Object.entries(spans(figure)).every(([name, [least, greatest]]) =>
-  figure.layout[name]?.range || least > greatest || (ranges[name] && ranges[name][0] <= least && greatest <= ranges[name][1]));
+// A figure without what can be moved.
+const still = ({ data, layout }) => JSON.stringify(
+  [data.map(({ x, y, name, ...rest }) => rest), { ...layout, uirevision: null }],
+  (key, value) => key === "range" ? undefined : value,
+);
 
-// The ranges to which a person has zoomed: they are neither Plotly's own choice nor what it was given.
-function zoomed(node, { given, drawn }, identity) {
-  const out = {};
-  if (drawn !== identity) return out;
-  for (const name of axes(node._fullLayout)) {
-    const { autorange, range } = node._fullLayout[name];
-    if (!autorange && !equal(range, given[name])) out[name] = range;
-  }
-  return out;
+// Whether every axis has a range to be given, is where a person has put it, or can stay where Plotly has put it.
+function isSettled(node, figure, ranges, kept) {
+  const found = spans(figure);
+  return axes(node._fullLayout).every(name => {
+    if (ranges[name] || kept[name]) return true;
+    const { autorange, range } = node._fullLayout[name], [least, greatest] = found[name] ?? [Infinity, -Infinity];
+    return autorange && (least > greatest || (range[0] <= least && greatest <= range[1]));
+  });
 }
 
 async function draw(Plotly, node, state, { figure, config, isGrowing }) {
-  const still = JSON.stringify([figure.data.map(trace => ({ ...trace, x: 0, y: 0 })), figure.layout, isGrowing]);
-  if (isGrowing && still === state.still && fits(figure, state.given)) {
-    const data = figure.data.map(({ x, y }) => ({ x, y }));
-    const now = { mode: "immediate", transition: { duration: 0 }, frame: { duration: 0, redraw: false } };
-    return Plotly.animate(node, { data, traces: data.map((_, i) => i) }, now);
-  }
   const identity = figure.layout.uirevision;
   const kept = zoomed(node, state, identity);
-  const given = isGrowing ? roomy(figure) : {};
-  for (const name of axes(figure.layout)) if (figure.layout[name].range) given[name] = figure.layout[name].range;
-  const layout = { ...figure.layout };
-  for (const [name, range] of Object.entries({ ...given, ...kept }))
-    layout[name] = { ...layout[name], range: [...range], autorange: false };  // Plotly zooms in that very array
-  await Plotly.react(node, figure.data, layout, config);
-  Object.assign(state, { still, given, drawn: identity });
+  const stays = isGrowing && state.identity === identity && fits(figure, state.ranges);
+  const ranges = stays ? state.ranges : isGrowing ? roomy(figure) : given(figure);
+  const unmoved = still(figure);
+  if (unmoved === state.still && isSettled(node, figure, ranges, kept)) await move(Plotly, node, figure, { ...ranges, ...kept });
+  else {
+    const layout = { ...figure.layout };
+    for (const [name, range] of Object.entries({ ...ranges, ...kept }))
+      layout[name] = { ...layout[name], range: [...range], autorange: false };  // Plotly zooms in that very array
+    await Plotly.react(node, figure.data, layout, config);
+  }
+  node.layout.uirevision = identity;
+  Object.assign(state, { still: unmoved, ranges, identity });
+}
+
+async function move(Plotly, node, { data }, ranges) {
+  const layout = {}, at = data.map((_, i) => i);
+  for (const [name, range] of Object.entries(ranges))
+    if (node._fullLayout[name].autorange || !equal(node._fullLayout[name].range, range))
+      Object.assign(layout, { [`${name}.range`]: [...range], [`${name}.autorange`]: false });
+  const now = { mode: "immediate", transition: { duration: 0 }, frame: { duration: 0, redraw: false } };
+  await Plotly.animate(node, { data: data.map(({ x, y }) => ({ x, y })), traces: at, layout }, now);
+  const names = data.map(trace => trace.name);
+  if (!equal(names, node.data.map(trace => trace.name))) await Plotly.restyle(node, { name: names }, at);
 }
 
 // The charts of a page take turns, one a frame: the first is seen while the next is drawn, and a hidden page draws none.
@@ -140,15 +170,17 @@ async function keepDrawing(node, state) {
   }
 }
 
-function chart(node, { figure: text, identity, alt, height, growing }) {
+function chart(node, { figure: text, version, identity, alt, height, growing }) {
   node.setAttribute("aria-label", alt);
   node.style.height = height + "px";
-  const figure = JSON.parse(text);
-  for (const trace of figure.data) Object.assign(trace, { x: decoded(trace.x), y: decoded(trace.y) });
-  figure.layout = themed({ ...figure.layout, uirevision: identity, height }, getComputedStyle(node));
   const state = states.get(node) ?? {};
   if (!states.has(node)) resized.observe(node);
   states.set(node, state);
+  if (text === null) return;
+  const figure = JSON.parse(text);
+  for (const trace of figure.data) Object.assign(trace, { x: decoded(trace.x), y: decoded(trace.y) });
+  figure.layout = themed({ ...figure.layout, uirevision: identity, height }, getComputedStyle(node));
+  state.version = version;
   state.next = {
     figure,
     isGrowing: growing,
@@ -184,21 +216,81 @@ function number(node, [label, value, help]) {
   write(shown, value);
 }
 
-export default function ({ data, parentElement }) {
-  const board = parentElement.querySelector(".board");
+function show(board, frame, columns) {
   const [said, bar, numbers, charts] = board.children;
-  said.hidden = bar.hidden = data.share === null;
-  write(said, data.said);
-  bar.setAttribute("aria-valuenow", Math.round(100 * data.share));
-  bar.firstElementChild.style.transform = `scaleX(${data.share})`;
-  children(numbers, data.numbers.length, () => made("div")).forEach((node, i) => number(node, data.numbers[i]));
-  charts.style.setProperty("--columns", data.columns);
-  const drawn = children(charts, data.charts.length, () => made("div", { class: "live-chart", role: "figure" }));
-  drawn.forEach((node, i) => chart(node, data.charts[i]));
+  said.hidden = bar.hidden = frame.share === null;
+  write(said, frame.said);
+  bar.setAttribute("aria-valuenow", Math.round(100 * frame.share));
+  bar.firstElementChild.style.transform = `scaleX(${frame.share})`;
+  children(numbers, frame.numbers.length, () => made("div")).forEach((node, i) => number(node, frame.numbers[i]));
+  charts.style.setProperty("--columns", columns);
+  const drawn = children(charts, frame.charts.length, () => made("div", { class: "live-chart", role: "figure" }));
+  drawn.forEach((node, i) => chart(node, frame.charts[i]));
+}
+
+const chartsOf = board => [...board.querySelectorAll(".live-chart")];
+
+// Looks again and again, and at once when the slider moves, until it is stopped. A page that nobody sees does not look.
+class Watch {
+  constructor(board, { frame, columns, stream, slider, at }, turn) {
+    Object.assign(this, { board, columns, stream, turn, at, drawnFor: frame.turn, told: frame.turn });
+    this.input = slider && document.querySelector(`.st-key-${slider} input`);
+    this.moves = new MutationObserver(() => this.look());
+    if (this.input) this.moves.observe(this.input, { attributes: true, attributeFilter: ["value"] });
+    if (this.input && this.input.value !== at) this.look();  // the slider has moved on since
+    else { show(board, frame, columns); this.later(frame.wait); }
+  }
+
+  stop() {
+    this.isOver = true;
+    this.moves.disconnect();
+    clearTimeout(this.timer);
+  }
+
+  later(wait) {
+    clearTimeout(this.timer);
+    if (wait !== null) this.timer = setTimeout(() => this.look(), 1000 * wait);
+  }
+
+  async look() {
+    if (this.isOver || !this.stream) return;
+    if (document.hidden) return document.addEventListener("visibilitychange", () => this.look(), { once: true });
+    if (this.isLooking) return this.isDue = true;
+    this.isLooking = true;
+    this.isDue = false;
+    const frame = await this.ask();
+    this.isLooking = false;
+    if (this.isOver) return;
+    if (frame) {
+      show(this.board, frame, this.columns);
+      if (frame.turn !== this.drawnFor && frame.turn !== this.told) this.turn(frame.turn);
+      this.told = frame.turn;
+    }
+    if (this.isDue) this.look();
+    else this.later(frame ? frame.wait : 1);
+  }
+
+  async ask() {
+    const have = chartsOf(this.board).map(node => states.get(node).version);
+    const query = new URLSearchParams({ have, at: this.input?.value ?? this.at });
+    const answer = await fetch(new URL(`${this.stream}?${query}`, document.baseURI)).catch(() => null);
+    if (answer?.ok) return answer.json();
+    if (answer?.status === 404) this.turn(this.stream);  // the server was started anew, or what was looked at is gone
+    return null;
+  }
+}
+
+const watches = new WeakMap();
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const board = parentElement.querySelector(".board");
+  watches.get(board)?.stop();
+  watches.set(board, new Watch(board, data, now => setTriggerValue("turn", now)));
   return () => {
-    for (const node of drawn) {
-      if (states.has(node)) states.get(node).next = null;
-      if (window.Plotly && !node.isConnected) window.Plotly.purge(node);
+    watches.get(board).stop();
+    for (const node of chartsOf(board)) {
+      states.get(node).next = null;
+      if (window.Plotly && !board.isConnected) window.Plotly.purge(node);
     }
   };
 }

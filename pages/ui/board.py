@@ -1,18 +1,20 @@
 """What changes as a run goes on, as one element: a line, a bar, numbers, and plotly charts that are updated in place.
 
-Zoom and node of a chart survive new data, where st.plotly_chart would mount it anew; and every element less that a tick sends
-is some milliseconds less of the browser's time.
+Zoom and node of a chart survive new data, where st.plotly_chart would mount it anew. And the element asks for new data itself
+(see `stream`): no script runs, and nothing else of the page is drawn again.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
+from zlib import crc32
 
 import plotly.graph_objects as go
 import streamlit as st
 
+from pages.ui.stream import stream
 from pgcore.runs.packing import Records
 
 _HERE = Path(__file__).parent
@@ -46,24 +48,68 @@ class Number:
     help: str = ""
 
 
-def board(
-    charts: Sequence[Chart],
-    *,
-    key: str,
-    said: str = "",
-    share: float | None = None,
-    numbers: Sequence[Number] = (),
-    columns: str = "1fr",
-) -> None:
-    """Show how far a run is (a line and the share of its budget), its numbers, and charts side by side where there is room."""
+@dataclass(frozen=True)
+class Frame:
+    """What a board shows: how far a run is (a line and the share of its budget), its numbers, and its charts.
+
+    `turn` names what the page around depends on: where a look brings another, the page is run again. `wait` is in how many
+    seconds to look again, None for never.
+    """
+
+    charts: Sequence[Chart]
+    said: str = ""
+    share: float | None = None
+    numbers: Sequence[Number] = ()
+    turn: str = ""
+    wait: float | None = None
+
+
+Look = Callable[[str], Frame]
+
+
+def board(frame: Frame, *, key: str, columns: str = "1fr", look: Look | None = None, slider: str = "", at: object = "") -> None:
+    """Show a frame, its charts side by side where there is room, and go on with what `look` says, until that waits no more.
+
+    `look` is called outside the script: it must neither ask for the session nor draw anything. It is told, in text, where the
+    `slider` of that key stands, as soon as it moves and before the script is: `at` is where it stood for this frame.
+    """
+    asks = look is not None and (frame.wait is not None or bool(slider))
     data = {
-        "said": said,
-        "share": share,
-        "numbers": [[number.label, number.value, number.help] for number in numbers],
-        "charts": [asdict(chart) for chart in charts],
+        "frame": _data(frame),
         "columns": columns,
+        "stream": stream(key, lambda have, now: _data(look(now), have)) if look is not None and asks else None,
+        "slider": slider.replace(".", "-"),  # as Streamlit spells a key in the class of its widget
+        "at": str(at),
     }
-    _component(key=key, data=data)
+    _component(key=key, data=data, on_turn_change=_turned)
+
+
+def _turned() -> None:
+    """That there is a callback makes the page run again."""
+
+
+def _data(frame: Frame, have: Sequence[str] = ()) -> dict[str, Any]:
+    """A frame for the component, without the figures it has."""
+    return {
+        "said": frame.said,
+        "share": frame.share,
+        "numbers": [[number.label, number.value, number.help] for number in frame.numbers],
+        "charts": [_chart_data(chart, have) for chart in frame.charts],
+        "turn": frame.turn,
+        "wait": frame.wait,
+    }
+
+
+def _chart_data(chart: Chart, have: Sequence[str]) -> dict[str, Any]:
+    version = f"{crc32(chart.figure.encode()):x}"
+    return {
+        "version": version,
+        "figure": None if version in have else chart.figure,
+        "identity": chart.identity,
+        "alt": chart.alt,
+        "height": chart.height,
+        "growing": chart.growing,
+    }
 
 
 _drawings: WeakKeyDictionary[Records, dict[Callable[..., go.Figure], tuple[Any, str]]] = WeakKeyDictionary()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from pages.ui.board import Chart, as_json, board, still_chart
+from pages.ui.board import Chart, Frame, as_json, board, still_chart
 from pages.ui.server import tail
 from pgcore import charts
 from pgcore.config import SETTINGS, relevant
@@ -52,7 +52,7 @@ def compare(runs: Sequence[Run]) -> None:
     lines = _lines(runs, measure, axis, smooth, group)
     figure = charts.overlay_chart(lines, MEASURES[measure], AXES[axis])
     alt = f"{MEASURES[measure]} over {AXES[axis]} of {len(runs)} runs."
-    board([Chart(as_json(figure), f"compare-{measure}-{axis}-{group}", alt, height=380)], key="compare.chart")
+    board(Frame([Chart(as_json(figure), f"compare-{measure}-{axis}-{group}", alt, height=380)]), key="compare.chart")
     table = _table(runs, differing)
     if differing:
         st.markdown("**What differs**")

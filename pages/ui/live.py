@@ -1,26 +1,27 @@
-"""A run as it happens: the buttons that steer it, how far it is, what it does, and what came of it."""
+"""A run as it happens: how far it is, what it does, and what came of it."""
 
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import streamlit as st
 
-from pages.ui.board import Chart, Number, board, drawn
-from pages.ui.controls import write_link
-from pages.ui.server import pool, store, tail, watchers
+from pages.ui.board import Chart, Frame, Look, Number, board, drawn
+from pages.ui.controls import VIEW, write_link
+from pages.ui.server import Tail, store, tail
+from pages.ui.steering import Mode, members, mode_of, toolbar
+from pages.ui.stream import watchers
 from pages.ui.text import plain
 from pages.ui.theatre import theatre
 from pages.ui.validation import validation_chart
 from pgcore import charts
 from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
-from pgcore.runs.group import create_group, family
 from pgcore.runs.packing import Records
 from pgcore.runs.pool import cores
-from pgcore.runs.run import Desired, Run
+from pgcore.runs.run import Run
 from pgcore.tasks import TASKS, find_task
 
 TICK_S = 0.25
@@ -28,7 +29,7 @@ LONGEST_TICK_S = 2.0
 SLOW_TICK_S = 1.0
 FIRST_POINT_WITHIN_S = 0.5
 CHART_HEIGHT = 250
-PACES = (0.0, 20.0, 10.0, 5.0, 2.0, 1.0)
+COLUMNS = "3fr 2fr"
 STATUS_WORDS = {
     "queued": "waiting for a free core",
     "starting": "starting",
@@ -47,16 +48,23 @@ def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) ->
     """The right side of a training page: steer and watch the run that the link names, or say how to begin."""
     runs = _attached(page)
     just_pressed = st.session_state.pop(f"{page}.just_pressed", False)
-    mode = Mode(_tick(), is_active=True, is_paused=False) if just_pressed else _mode(runs)
-    _toolbar(page, config, runs, mode)
-    if problem := st.session_state.pop(f"{page}.problem", None):
+    mode = Mode() if just_pressed else mode_of(runs)
+    toolbar(page, config, runs, mode)
+    for problem in filter(None, (st.session_state.pop(f"{page}.problem", None), mode.problem)):
         st.error(plain(problem))
     if just_pressed and runs:
         _await_first_point(runs[0].id)
-    st.fragment(_live, run_every=mode.tick)(page, config, mode)
+    shown = _choose(page, runs)
+    if shown is None:
+        board(_empty(page, config), key=f"{page}.board", columns=COLUMNS)
+    else:
+        look, slider = _look_at(shown, runs), f"{page}.smooth"
+        at = st.session_state[slider]
+        board(replace(look(str(at)), turn=str(mode)), key=f"{page}.board", columns=COLUMNS, look=look, slider=slider, at=at)
+        if shown.error:
+            st.error(plain(shown.error.strip().splitlines()[-1]), title="The run failed")
     details_from = time.monotonic() + FIRST_POINT_WITHIN_S if just_pressed else 0.0  # the first point is what is waited for
-    st.fragment(_details, run_every=max(SLOW_TICK_S, mode.tick) if mode.tick else None)(page, details_from)
-    shown = _shown(page, runs)
+    st.fragment(_details)(page, details_from)
     if config is not None:
         write_link(page, config, st.session_state.get(f"{page}.run"))
     if shown is not None and shown.is_over:
@@ -103,18 +111,20 @@ def _attached(page: str) -> list[Run]:
         st.warning("The run in the link belongs to another page: open it from the list of runs.", icon=":material/search_off:")
         return []
     st.session_state[f"{page}.run"] = run.id
-    return _members(run)
+    return members(store(), run)
 
 
-def _members(run: Run) -> list[Run]:
-    """A run and those that were started with it: other seeds, or other folds of a walk-forward."""
-    if not run.group:
-        return [run]
-    return sorted(store().runs(group=run.group), key=lambda member: (member.config.seed, member.config.fold)) or [run]
+def _choose(page: str, runs: list[Run]) -> Run | None:
+    """The one of several runs that is shown in detail."""
+    if len(runs) > 1:
+        names = {run.id: _member_name(run) for run in runs}
+        if st.session_state.get(f"{page}.member") not in names:
+            st.session_state[f"{page}.member"] = runs[0].id
+        st.segmented_control("Shown", list(names), format_func=names.__getitem__, required=True, key=f"{page}.member")
+    return _shown(page, runs)
 
 
 def _shown(page: str, runs: list[Run]) -> Run | None:
-    """The one of several runs that is shown in detail."""
     chosen = st.session_state.get(f"{page}.member")
     return next((run for run in runs if run.id == chosen), runs[0] if runs else None)
 
@@ -123,21 +133,50 @@ def _member_name(run: Run) -> str:
     return f"seed {run.config.seed}" + (f", fold {run.config.fold + 1}" if run.config.folds else "")
 
 
-@dataclass(frozen=True)
-class Mode:
-    """What can be done with the runs of a page, and the seconds between two looks at them: None once nothing more will come."""
+def _empty(page: str, config: TrainConfig | None) -> Frame:
+    """Empty frames before there is a run, so that nothing moves when one begins."""
+    task, solved_at = (config.task, config.solved_at) if config is not None else ("CartPole-v1", None)
+    nothing = charts.NOTHING
+    returns = drawn(charts.returns_chart, nothing, st.session_state[f"{page}.smooth"], solved_at)
+    return Frame(
+        _charts("empty", returns, nothing, task, growing=False),
+        said="Press Train. It takes about a second.",
+        share=0.0,
+        numbers=_numbers(nothing),
+    )
 
-    tick: float | None
-    is_active: bool
-    is_paused: bool
+
+def _look_at(shown: Run, runs: list[Run]) -> Look:
+    """How to look at a run and those that were started with it, at a window of the moving average: with the eyes of this
+    person, but outside the script."""
+    mine = store()
+    tails = {run.id: tail(run.id) for run in runs}
+
+    def look(at: str) -> Frame:
+        now = members(mine, mine.run(shown.id))
+        smooth = VIEW["smooth"].check(VIEW["smooth"].parse(at))
+        return _frame(next(run for run in now if run.id == shown.id), now, tails, smooth)
+
+    return look
 
 
-def _mode(runs: list[Run]) -> Mode:
-    is_active = any(not run.is_over for run in runs)
-    is_paused = is_active and any("pause" in (run.desired, run.status.removesuffix("d")) for run in runs)
-    if any(run.status in ("starting", "running") for run in runs):
-        return Mode(_tick(), is_active, is_paused)
-    return Mode(SLOW_TICK_S if is_active else None, is_active, is_paused)
+def _frame(run: Run, runs: list[Run], tails: Mapping[str, Tail], smooth: int) -> Frame:
+    records = tails[run.id].read(now=run.is_over or run.status == "paused")
+    if len(runs) > 1:
+        returns = drawn(charts.seeds_chart, tuple(tails[each.id].read() for each in runs), smooth, run.config.solved_at)
+    else:
+        returns = drawn(charts.returns_chart, records, smooth, run.config.solved_at)
+    mode = mode_of(runs)
+    wait = _tick() if any(each.status in ("starting", "running") for each in runs) else SLOW_TICK_S
+    steps = int(records.env_steps[-1]) if len(records) else 0
+    return Frame(
+        _charts(run.id, returns, records, run.task, growing=not run.is_over),
+        said=_said(run, records, runs),
+        share=1.0 if run.solved else min(1.0, steps / run.config.max_steps),
+        numbers=_numbers(records),
+        turn=str(mode),
+        wait=wait if mode.is_active else None,
+    )
 
 
 def _tick() -> float:
@@ -146,170 +185,39 @@ def _tick() -> float:
     return min(LONGEST_TICK_S, TICK_S * 2 ** (crowd - 1).bit_length())
 
 
-def _live(page: str, config: TrainConfig | None, mode: Mode) -> None:
-    """What changes while a run goes on; all else of the page is drawn anew only when that takes another turn."""
-    run_id = st.session_state.get(f"{page}.run")
-    runs = _members(store().run(run_id)) if run_id else []
-    if _mode(runs) != mode:
-        st.rerun()
-    run = _shown(page, runs)
-    if run is None:
-        _board(page, "Press Train. It takes about a second.", 0.0, charts.NOTHING, _charts(page, None, [], config))
-        return
-    if len(runs) > 1:
-        names = {member.id: _member_name(member) for member in runs}
-        st.session_state[f"{page}.member"] = run.id
-        st.segmented_control("Shown", list(names), format_func=names.__getitem__, required=True, key=f"{page}.member")
-    records = tail(run.id).read(now=run.is_over)
-    steps = int(records.env_steps[-1]) if len(records) else 0
-    share = 1.0 if run.solved else min(1.0, steps / run.config.max_steps)
-    _board(page, _said(run, records, runs), share, records, _charts(page, run, runs, config))
-    if run.error:
-        st.error(plain(run.error.strip().splitlines()[-1]), title="The run failed")
-    if pool().problem and run.status == "queued":
-        st.warning(plain(pool().problem))
-
-
-def _board(page: str, said: str, share: float, records: Records, shown: list[Chart]) -> None:
-    board(shown, key=f"{page}.board", said=said, share=share, numbers=_numbers(records), columns="3fr 2fr")
-
-
 def _details(page: str, begin: float) -> None:
-    """What is looked at for longer, and costs the browser more: the agent or the validation, and the diagnostics."""
-    if time.monotonic() < begin:
-        return
+    """What is looked at for longer, and costs the browser more: the agent or the validation, and the diagnostics.
+
+    It is drawn anew as another policy is kept; the diagnostics go on by themselves.
+    """
     run_id = st.session_state.get(f"{page}.run")
-    run = _shown(page, _members(store().run(run_id))) if run_id else None
+    run = _shown(page, members(store(), store().run(run_id))) if run_id else None
     if run is None:
         return
-    if run.task == "stocks":
+    has_begun = time.monotonic() >= begin
+    if has_begun and run.task == "stocks":
         validation_chart(page, run)
-    else:
+    elif has_begun:
         theatre(page, run)
     with st.expander("Diagnostics: entropy, KL, gradient norm, critic", on_change="rerun", key=f"{page}.diagnostics") as fold:
-        if fold.open:
-            figure = drawn(charts.diagnostics_chart, tail(run.id).read(now=run.is_over))
-            alt = "Entropy, KL divergence, gradient norm and critic measures over training."
-            shown = Chart(figure, f"diagnostics-{run.id}", alt, height=320, growing=not run.is_over)
-            board([shown], key=f"{page}.diagnostics.chart")
+        look = _look_into(run, has_diagnostics=bool(fold.open))
+        board(look() if has_begun else Frame([], wait=FIRST_POINT_WITHIN_S), key=f"{page}.diagnostics.chart", look=look)
 
 
-# ---- steering
+def _look_into(run: Run, *, has_diagnostics: bool) -> Look:
+    """How to look at the diagnostics of a run, and whether it has kept another policy: outside the script too."""
+    mine, records = store(), tail(run.id)
 
-
-def _toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode) -> None:
-    """The buttons act in callbacks and keep their places: a tick that comes in between cannot swallow a click."""
-    is_active, is_paused = mode.is_active, mode.is_paused
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.button(
-            "Train",
-            type="primary",
-            icon=":material/play_arrow:",
-            shortcut="Ctrl+Enter",
-            key=f"{page}.train",
-            disabled=config is None or is_active,
-            on_click=_train,
-            args=(page, config),
-        )
-        st.button(
-            "Resume" if is_paused else "Pause",
-            icon=":material/resume:" if is_paused else ":material/pause:",
-            width=112,
-            key=f"{page}.pause",
-            disabled=not is_active,
-            on_click=_ask,
-            args=(page, "run" if is_paused else "pause"),
-        )
-        st.button(
-            "Step",
-            icon=":material/skip_next:",
-            key=f"{page}.step",
-            disabled=config is None or (is_active and not is_paused),
-            on_click=_step,
-            args=(page, config),
-            help="One update, then pause.",
-        )
-        st.button(
-            "Stop", icon=":material/stop:", key=f"{page}.stop", disabled=not is_active, on_click=_ask, args=(page, "stop")
-        )
-        st.button(
-            "Reset",
-            icon=":material/restart_alt:",
-            key=f"{page}.reset",
-            disabled=not runs,
-            on_click=_reset,
-            args=(page,),
-            help="Clear the page. A run that is going on is stopped; it stays in the list of runs.",
-        )
-        if runs and (pace := runs[0].pace or PACES[0]) in PACES:
-            st.session_state.setdefault(f"{page}.pace", pace)  # of a run that was slowed down on another page
-        st.selectbox(
-            "Pace",
-            PACES,
-            format_func=lambda pace: f"{pace:.0f} updates/s" if pace else "full speed",
-            key=f"{page}.pace",
-            label_visibility="collapsed",
-            on_change=_set_pace,
-            args=(page,),
-            width=150,
-            persist_state="session",
-            help="How fast to go: slow down to watch what would be over in half a second.",
+    def look(_: str = "") -> Frame:
+        now = mine.run(run.id)
+        kept = mine.policies(run.id)
+        return Frame(
+            [_diagnostics(now, records.read(now=now.is_over))] if has_diagnostics else [],
+            turn=f"{run.id} {kept[-1] if kept else None}",
+            wait=None if now.is_over else max(SLOW_TICK_S, _tick()),
         )
 
-
-def _train(page: str, config: TrainConfig, pause_at: int | None = None) -> None:
-    configs = family(config, st.session_state[f"{page}.seeds"])
-    try:
-        with store().transaction() as together:
-            run_ids = create_group(together, configs)
-            for run_id in run_ids:
-                together.request(run_id, pace=_pace(page), pause_at=pause_at)
-    except BadInput as error:
-        st.session_state[f"{page}.problem"] = str(error)
-        return
-    pool().wake()
-    st.session_state[f"{page}.run"] = run_ids[0]
-    st.session_state[f"{page}.member"] = run_ids[0]
-    st.session_state[f"{page}.just_pressed"] = True
-    st.query_params["run"] = run_ids[0]
-
-
-def _step(page: str, config: TrainConfig) -> None:
-    """One update of a paused run, or the first of a new one."""
-    run_id = st.session_state.get(f"{page}.run")
-    runs = _members(store().run(run_id)) if run_id else []
-    if all(run.is_over for run in runs):
-        _train(page, config, pause_at=1)
-    for run in runs:
-        if not run.is_over:
-            store().request(run.id, desired="run", pause_at=run.updates + 1)
-    pool().wake()
-
-
-def _ask(page: str, desired: Desired) -> None:
-    for run in _members(store().run(st.session_state[f"{page}.run"])):
-        if desired == "run" and run.status == "paused":
-            store().resume(run.id)
-        elif not run.is_over:
-            store().request(run.id, desired=desired)
-    pool().wake()
-
-
-def _pace(page: str) -> float | None:
-    return st.session_state.get(f"{page}.pace") or None
-
-
-def _set_pace(page: str) -> None:
-    run_id = st.session_state.get(f"{page}.run")
-    for run in _members(store().run(run_id)) if run_id else []:
-        if not run.is_over:
-            store().request(run.id, pace=_pace(page))
-
-
-def _reset(page: str) -> None:
-    _ask(page, "stop")
-    st.session_state[f"{page}.run"] = None
-    st.query_params.pop("run", None)
+    return look
 
 
 # ---- showing
@@ -353,26 +261,20 @@ def _numbers(records: Records) -> list[Number]:
     ]
 
 
-def _charts(page: str, run: Run | None, runs: list[Run], config: TrainConfig | None) -> list[Chart]:
-    """Returns and actions; empty frames before there is a run, so that nothing moves when one begins."""
-    smooth = st.session_state[f"{page}.smooth"]
-    shown = run.config if run is not None else config
-    task = find_task(shown.task if shown is not None else "CartPole-v1")
-    solved_at = shown.solved_at if shown is not None else None
-    identity = run.id if run is not None else "empty"
-    growing = run is not None and not run.is_over
-    records = tail(run.id).read() if run is not None else charts.NOTHING
-    if len(runs) > 1:
-        returns = drawn(charts.seeds_chart, tuple(tail(member.id).read() for member in runs), smooth, solved_at)
-    else:
-        returns = drawn(charts.returns_chart, records, smooth, solved_at)
+def _charts(identity: str, returns: str, records: Records, task: str, *, growing: bool) -> list[Chart]:
     mean = f"{records.return_mean[-1]:.1f}" if len(records) and np.isfinite(records.return_mean[-1]) else "not yet known"
     said = f"Return of every episode over environment steps; mean of the last 100 is {mean}."
-    actions = drawn(charts.actions_chart, records, task.actions)
+    actions = drawn(charts.actions_chart, records, find_task(task).actions)
     return [
         Chart(returns, f"returns-{identity}", said, CHART_HEIGHT, growing),
         Chart(actions, f"actions-{identity}", "Share of each action over training.", CHART_HEIGHT, growing),
     ]
+
+
+def _diagnostics(run: Run, records: Records) -> Chart:
+    alt = "Entropy, KL divergence, gradient norm and critic measures over training."
+    figure = drawn(charts.diagnostics_chart, records)
+    return Chart(figure, f"diagnostics-{run.id}", alt, height=320, growing=not run.is_over)
 
 
 def _short(number: float) -> str:

@@ -9,7 +9,6 @@ from functools import cache
 
 import numpy as np
 import streamlit as st
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pages.ui.login import who
 from pgcore.runs.packing import Records
@@ -17,11 +16,9 @@ from pgcore.runs.pool import Pool
 from pgcore.runs.store import RunStore
 
 LEAST_BETWEEN_READS_S = 0.2
-FORGET_WATCHER_S = 5.0
 MOST_ROWS = 4_000
 
 _making = threading.RLock()
-_watched_at: dict[str, float] = {}
 
 
 def store() -> RunStore:
@@ -58,18 +55,6 @@ def _pool() -> Pool:
     workers = Pool(_store())
     workers.start()
     return workers
-
-
-def watchers() -> int:
-    """How many sessions have looked at something that trains in the last few seconds, this one among them."""
-    context = get_script_run_ctx()
-    now = time.monotonic()
-    if context is not None:
-        _watched_at[context.session_id] = now
-    for session, then in list(_watched_at.items()):
-        if now - then > FORGET_WATCHER_S:
-            _watched_at.pop(session, None)
-    return max(1, len(_watched_at))
 
 
 class Tail:

@@ -205,7 +205,7 @@ class Stage {
     this.find = name => root.querySelector(`[data-part=${name}]`);
     this.seed = 1; this.nudges = {}; this.at = 0; this.isPlaying = false; this.checkpoint = null;
     const on = (name, event, act) => this.find(name).addEventListener(event, act);
-    on("play", "click", () => this.play(!this.isPlaying));
+    on("play", "click", () => { this.isByItself = false; this.play(!this.isPlaying); });
     on("again", "click", () => { this.seed += 1; this.nudges = {}; this.rehearse(); this.at = 0; this.play(true); });
     on("time", "input", e => { this.play(false); this.at = +e.target.value; this.paint(); });
     on("checkpoint", "input", e => { this.checkpoint = +e.target.value; this.rehearse(); this.paint(); });
@@ -231,7 +231,8 @@ class Stage {
     slider.max = this.policies.length - 1; slider.value = this.checkpoint;
     this.find("ghost").disabled = this.find("replay").disabled = this.policies.length < 2;
     this.rehearse();
-    if (isNew && !matchMedia("(prefers-reduced-motion: reduce)").matches) this.play(true);
+    if (isNew || data.plays !== this.plays) this.playByItself(data.plays);
+    this.plays = data.plays;
     this.paint();
   }
 
@@ -274,6 +275,15 @@ class Stage {
     button.textContent = isPlaying ? "❚❚" : "▶";
     button.setAttribute("aria-label", isPlaying ? "Pause the episode" : "Play the episode");
     if (isPlaying && !this.frame) { this.before = null; this.frame = requestAnimationFrame(now => this.tick(now)); }
+  }
+
+  // What a person has begun, scrubbed or stopped is theirs.
+  playByItself(isPlaying) {
+    const isTheirs = isPlaying ? this.isPlaying || this.at > 0 : !this.isByItself;
+    if (isTheirs || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    this.play(isPlaying);
+    this.isByItself = isPlaying;
+    if (!isPlaying) this.at = 0;
   }
 
   tick(now) {

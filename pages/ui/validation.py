@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 
-from pages.ui.board import Chart, as_json, board
+from pages.ui.board import Chart, Frame, as_json, board
 from pages.ui.login import who
 from pages.ui.server import store
 from pgcore import market_charts
@@ -24,7 +24,7 @@ def validation_chart(page: str, run: Run) -> None:
     hold = float(prices.close[part.stop - 1] / prices.close[part.start])
     figure = as_json(market_charts.validation_chart([env_steps for _, env_steps in kept], scores, hold))
     alt = "Final equity on the validation part of each checkpoint, beside buy-and-hold."
-    board([Chart(figure, f"validation-{run.id}", alt, height=200)], key=f"{page}.validation")
+    board(Frame([Chart(figure, f"validation-{run.id}", alt, height=200)]), key=f"{page}.validation")
 
 
 @lru_cache(maxsize=5_000)

@@ -1,0 +1,153 @@
+"""The buttons that begin runs and steer them."""
+
+from dataclasses import dataclass
+
+import streamlit as st
+
+from pages.ui.server import pool, store
+from pgcore.config import TrainConfig
+from pgcore.errors import BadInput
+from pgcore.runs.group import create_group, family
+from pgcore.runs.run import Desired, Run
+from pgcore.runs.store import RunStore
+
+PACES = (0.0, 20.0, 10.0, 5.0, 2.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What can be done with the runs of a page and said about them: while it stays, only what they have learned is new."""
+
+    is_active: bool = True
+    is_paused: bool = False
+    over: int = 0
+    problem: str = ""
+
+
+def mode_of(runs: list[Run]) -> Mode:
+    is_active = any(not run.is_over for run in runs)
+    is_paused = is_active and any("pause" in (run.desired, run.status.removesuffix("d")) for run in runs)
+    problem = pool().problem if any(run.status == "queued" for run in runs) else ""
+    return Mode(is_active, is_paused, sum(run.is_over for run in runs), problem or "")
+
+
+def members(of: RunStore, run: Run) -> list[Run]:
+    """A run and those that were started with it: other seeds, or other folds of a walk-forward."""
+    if not run.group:
+        return [run]
+    return sorted(of.runs(group=run.group), key=lambda member: (member.config.seed, member.config.fold)) or [run]
+
+
+def toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode) -> None:
+    """The buttons act in callbacks and keep their places: a tick that comes in between cannot swallow a click."""
+    is_active, is_paused = mode.is_active, mode.is_paused
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.button(
+            "Train",
+            type="primary",
+            icon=":material/play_arrow:",
+            shortcut="Ctrl+Enter",
+            key=f"{page}.train",
+            disabled=config is None or is_active,
+            on_click=_train,
+            args=(page, config),
+        )
+        st.button(
+            "Resume" if is_paused else "Pause",
+            icon=":material/resume:" if is_paused else ":material/pause:",
+            width=112,
+            key=f"{page}.pause",
+            disabled=not is_active,
+            on_click=_ask,
+            args=(page, "run" if is_paused else "pause"),
+        )
+        st.button(
+            "Step",
+            icon=":material/skip_next:",
+            key=f"{page}.step",
+            disabled=config is None or (is_active and not is_paused),
+            on_click=_step,
+            args=(page, config),
+            help="One update, then pause.",
+        )
+        st.button(
+            "Stop", icon=":material/stop:", key=f"{page}.stop", disabled=not is_active, on_click=_ask, args=(page, "stop")
+        )
+        st.button(
+            "Reset",
+            icon=":material/restart_alt:",
+            key=f"{page}.reset",
+            disabled=not runs,
+            on_click=_reset,
+            args=(page,),
+            help="Clear the page. A run that is going on is stopped; it stays in the list of runs.",
+        )
+        if runs and (pace := runs[0].pace or PACES[0]) in PACES:
+            st.session_state.setdefault(f"{page}.pace", pace)  # of a run that was slowed down on another page
+        st.selectbox(
+            "Pace",
+            PACES,
+            format_func=lambda pace: f"{pace:.0f} updates/s" if pace else "full speed",
+            key=f"{page}.pace",
+            label_visibility="collapsed",
+            on_change=_set_pace,
+            args=(page,),
+            width=150,
+            persist_state="session",
+            help="How fast to go: slow down to watch what would be over in half a second.",
+        )
+
+
+def _train(page: str, config: TrainConfig, pause_at: int | None = None) -> None:
+    configs = family(config, st.session_state[f"{page}.seeds"])
+    try:
+        with store().transaction() as together:
+            run_ids = create_group(together, configs)
+            for run_id in run_ids:
+                together.request(run_id, pace=_pace(page), pause_at=pause_at)
+    except BadInput as error:
+        st.session_state[f"{page}.problem"] = str(error)
+        return
+    pool().wake()
+    st.session_state[f"{page}.run"] = run_ids[0]
+    st.session_state[f"{page}.member"] = run_ids[0]
+    st.session_state[f"{page}.just_pressed"] = True
+    st.query_params["run"] = run_ids[0]
+
+
+def _step(page: str, config: TrainConfig) -> None:
+    """One update of a paused run, or the first of a new one."""
+    run_id = st.session_state.get(f"{page}.run")
+    runs = members(store(), store().run(run_id)) if run_id else []
+    if all(run.is_over for run in runs):
+        _train(page, config, pause_at=1)
+    for run in runs:
+        if not run.is_over:
+            store().request(run.id, desired="run", pause_at=run.updates + 1)
+    pool().wake()
+
+
+def _ask(page: str, desired: Desired) -> None:
+    for run in members(store(), store().run(st.session_state[f"{page}.run"])):
+        if desired == "run" and run.status == "paused":
+            store().resume(run.id)
+        elif not run.is_over:
+            store().request(run.id, desired=desired)
+    pool().wake()
+
+
+def _pace(page: str) -> float | None:
+    return st.session_state.get(f"{page}.pace") or None
+
+
+def _set_pace(page: str) -> None:
+    run_id = st.session_state.get(f"{page}.run")
+    for run in members(store(), store().run(run_id)) if run_id else []:
+        if not run.is_over:
+            store().request(run.id, pace=_pace(page))
+
+
+def _reset(page: str) -> None:
+    _ask(page, "stop")
+    st.session_state[f"{page}.run"] = None
+    st.query_params.pop("run", None)

@@ -1,0 +1,82 @@
+"""What a page looks at again and again while a run goes on: a function, asked over HTTP, and no script runs for it.
+
+A fragment that runs every quarter of a second costs the browser more than drawing the charts does, and the server too.
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from pgcore.errors import BadInput
+from pgcore.runs.database import StoreError
+
+FORGET_S = 600.0
+WATCHES_S = 5.0
+Look = Callable[[list[str], str], dict[str, Any]]
+
+
+@dataclass
+class _Stream:
+    """One look of a session, and when it was asked last."""
+
+    session: str
+    key: str
+    look: Look
+    asked_at: float
+    is_asked: bool = False
+
+
+_lock = threading.Lock()
+_streams: dict[str, _Stream] = {}
+
+
+def stream(key: str, look: Look) -> str:
+    """Where, relative to the app, this session's page can ask `look(have, at)`.
+
+    `have` names what it need not be told again, `at` says where its slider stands. The address takes the place of the one the
+    session had by that key before. It cannot be guessed and is told to this session alone, and the look sees what it was
+    given: a store of the person whose script made it. When nobody asks for ten minutes it is forgotten.
+    """
+    context = get_script_run_ctx()
+    made = _Stream(context.session_id if context else "", key, look, time.monotonic())
+    token = secrets.token_urlsafe(24)
+    with _lock:
+        for other, each in list(_streams.items()):
+            if (each.session, each.key) == (made.session, key) or made.asked_at - each.asked_at > FORGET_S:
+                del _streams[other]
+        _streams[token] = made
+    return f"live/{token}"
+
+
+def watchers() -> int:
+    """How many sessions have asked in the last few seconds, at least one."""
+    since = time.monotonic() - WATCHES_S
+    with _lock:
+        return max(1, len({each.session for each in _streams.values() if each.is_asked and each.asked_at > since}))
+
+
+def _answer(request: Request) -> Response:
+    with _lock:
+        asked = _streams.get(request.path_params["token"])
+        if asked is not None:
+            asked.asked_at, asked.is_asked = time.monotonic(), True
+    if asked is None:
+        return Response(status_code=404)
+    have, at = (request.query_params.get(name, "") for name in ("have", "at"))
+    try:
+        return JSONResponse(asked.look(have.split(","), at), headers={"Cache-Control": "no-store"})
+    except StoreError:  # busy: the next look comes to it
+        return Response(status_code=503)
+    except BadInput:  # what was looked at is gone, and the page's script says so in words
+        return Response(status_code=404)
+
+
+ROUTE = Route("/live/{token}", _answer)

@@ -1,0 +1,100 @@
+"""What a page looks at again and again: told to the session that asked for it, for as long as it does."""
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from pages.ui import stream
+from pgcore.errors import BadInput
+from pgcore.runs.database import StoreError
+
+
+class Session:
+    def __init__(self, session_id):
+        self.session_id = session_id
+
+
+@pytest.fixture
+def as_session(monkeypatch):
+    """Be this session."""
+    stream._streams.clear()
+    yield lambda name: monkeypatch.setattr(stream, "get_script_run_ctx", lambda: Session(name))
+    stream._streams.clear()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until it is set."""
+    now = [1000.0]
+    monkeypatch.setattr(stream.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def get():
+    client = TestClient(Starlette(routes=[stream.ROUTE]))
+    return lambda address, **query: client.get(f"/{address}", params=query)
+
+
+def test_a_look_is_told_what_the_page_has_and_where_its_slider_stands(as_session, get):
+    as_session("a")
+    address = stream.stream("board", lambda have, at: {"have": have, "at": at})
+    answer = get(address, have="1f,2e", at="50")
+    assert answer.json() == {"have": ["1f", "2e"], "at": "50"}
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_an_address_cannot_be_guessed(as_session, get):
+    as_session("a")
+    addresses = {stream.stream(f"board {i}", lambda have, at: {}) for i in range(100)}
+    assert len(addresses) == 100
+    assert all(len(address.removeprefix("live/")) >= 32 for address in addresses)
+    assert get("live/board").status_code == 404
+
+
+def test_what_a_session_asks_anew_takes_the_place_of_what_it_asked_and_of_no_others(as_session, get):
+    as_session("a")
+    before = stream.stream("board", lambda have, at: {"run": 1})
+    other_board = stream.stream("diagnostics", lambda have, at: {"run": 1})
+    as_session("b")
+    other_session = stream.stream("board", lambda have, at: {"run": 2})
+    as_session("a")
+    now = stream.stream("board", lambda have, at: {"run": 3})
+    assert get(before).status_code == 404
+    assert [get(address).json()["run"] for address in (other_board, other_session, now)] == [1, 2, 3]
+
+
+def test_what_nobody_asks_for_is_forgotten(as_session, get, clock):
+    as_session("a")
+    asked, forgotten = (stream.stream(key, lambda have, at: {}) for key in ("asked", "forgotten"))
+    for _ in range(4):
+        clock[0] += stream.FORGET_S / 2
+        assert get(asked).status_code == 200
+    stream.stream("another", lambda have, at: {})
+    assert get(asked).status_code == 200
+    assert get(forgotten).status_code == 404
+
+
+def test_who_watches_is_who_asked_in_the_last_seconds(as_session, get, clock):
+    addresses = []
+    for name in "abc":
+        as_session(name)
+        addresses += [stream.stream("board", lambda have, at: {}), stream.stream("diagnostics", lambda have, at: {})]
+    assert stream.watchers() == 1
+    for address in addresses[:4]:
+        get(address)
+    assert stream.watchers() == 2, "sessions, not looks"
+    clock[0] += 2 * stream.WATCHES_S
+    get(addresses[-1])
+    assert stream.watchers() == 1
+
+
+@pytest.mark.parametrize(("error", "status"), [(StoreError("busy"), 503), (BadInput("gone"), 404)])
+def test_a_look_that_cannot_be_answered_tells_the_page_what_to_do(as_session, get, error, status):
+    def look(have, at):
+        raise error
+
+    as_session("a")
+    answer = get(stream.stream("board", look))
+    assert answer.status_code == status
+    assert str(error) not in answer.text
