@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 
+import psutil
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks.processes import Served, await_warm, served
@@ -12,6 +13,7 @@ from tests import chromium
 TABS = (0, 1, 10)
 STEPS = 2_000_000
 PATIENCE_MS = 120_000
+CALM = 0.25
 
 
 def watched(seeds: Iterable[int], steps: int = STEPS) -> dict[int, list[float]]:
@@ -28,7 +30,7 @@ def watched(seeds: Iterable[int], steps: int = STEPS) -> dict[int, list[float]]:
 
 
 def run_watched(app: Served, browser: Browser, tabs: int, config: TrainConfig) -> float:
-    """Seconds from going on after the first update, with all tabs open on the run, to its end."""
+    """Seconds from going on after the first update, with all tabs open on the run and drawn, to its end."""
     store = app.store
     run_id = store.create_run(config.replace(stop_when_solved=False))
     store.request(run_id, pause_at=1)
@@ -40,6 +42,7 @@ def run_watched(app: Served, browser: Browser, tabs: int, config: TrainConfig) -
         page.locator(".live-chart .main-svg").first.wait_for(timeout=PATIENCE_MS)
     while store.run(run_id).status != "paused":
         time.sleep(0.05)
+    await_calm()
     started = time.time()
     store.request(run_id, desired="run", pause_at=None)
     while not (run := store.run(run_id)).is_over:
@@ -51,6 +54,20 @@ def run_watched(app: Served, browser: Browser, tabs: int, config: TrainConfig) -
     assert run.status == "finished", run.error
     assert run.ended is not None
     return run.ended.timestamp() - started
+
+
+def await_calm() -> None:
+    """Wait until the browser has opened what it opens: it takes a quarter of a core, or less."""
+
+    def used() -> float:
+        children = psutil.Process().children(recursive=True)
+        return sum(sum(child.cpu_times()[:2]) for child in children if child.is_running())
+
+    before = used()
+    time.sleep(1.0)
+    while (now := used()) - before > CALM:
+        before = now
+        time.sleep(1.0)
 
 
 if __name__ == "__main__":

@@ -316,10 +316,31 @@ def test_a_run_that_was_deleted_is_not_looked_at(app):
     assert "no run" in at.warning[0].value
 
 
-@pytest.mark.parametrize(("watchers", "seconds"), [(1, 0.25), (2, 0.25), (3, 0.5), (4, 0.5), (5, 1.0), (9, 2.0), (500, 2.0)])
-def test_with_more_watchers_than_cores_each_looks_less_often(monkeypatch, watchers, seconds):
+@pytest.mark.parametrize(
+    ("trained_s", "pace", "watchers", "seconds"),
+    [
+        (0.5, None, 1, 0.25),
+        (5.0, None, 1, 0.5),
+        (600.0, None, 1, 1.0),
+        (600.0, 8.0, 1, 0.25),
+        (0.5, None, 8, 0.25),
+        (0.5, None, 9, 0.5),
+        (0.5, None, 20, 1.0),
+        (5.0, None, 20, 2.0),
+        (5.0, None, 500, 4.0),
+    ],
+)
+def test_the_longer_a_run_goes_on_and_the_more_watch_the_less_often_each_looks(monkeypatch, trained_s, pace, watchers, seconds):
+    from types import SimpleNamespace
+
     from pages.ui import live
+
+    class Trained:
+        wall_s = (trained_s,)
+
+        def __len__(self):
+            return 1
 
     monkeypatch.setattr(live, "watchers", lambda: watchers)
     monkeypatch.setattr(live, "cores", lambda: 2)
-    assert live._tick() == seconds
+    assert live._tick(SimpleNamespace(pace=pace), Trained()) == seconds

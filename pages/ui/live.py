@@ -1,6 +1,7 @@
 """A run as it happens: how far it is, what it does, and what came of it."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -25,8 +26,10 @@ from pgcore.runs.run import Run
 from pgcore.tasks import TASKS, find_task
 
 TICK_S = 0.25
-LONGEST_TICK_S = 2.0
+LONGEST_TICK_S = 4.0
+WATCHERS_A_CORE = 4
 SLOW_TICK_S = 1.0
+DETAILS_EVERY = 4  # ticks
 FIRST_POINT_WITHIN_S = 0.5
 CHART_HEIGHT = 250
 COLUMNS = "3fr 2fr"
@@ -167,7 +170,7 @@ def _frame(run: Run, runs: list[Run], tails: Mapping[str, Tail], smooth: int) ->
     else:
         returns = drawn(charts.returns_chart, records, smooth, run.config.solved_at)
     mode = mode_of(runs)
-    wait = _tick() if any(each.status in ("starting", "running") for each in runs) else SLOW_TICK_S
+    wait = _tick(run, records) if any(each.status in ("starting", "running") for each in runs) else SLOW_TICK_S
     steps = int(records.env_steps[-1]) if len(records) else 0
     return Frame(
         _charts(run.id, returns, records, run.task, growing=not run.is_over),
@@ -179,16 +182,21 @@ def _frame(run: Run, runs: list[Run], tails: Mapping[str, Tail], smooth: int) ->
     )
 
 
-def _tick() -> float:
-    """Seconds between two looks: twice, four times, … as long with more watchers than cores, which the trainers need too."""
-    crowd = -(-watchers() // cores())
-    return min(LONGEST_TICK_S, TICK_S * 2 ** (crowd - 1).bit_length())
+def _tick(run: Run, records: Records) -> float:
+    """Seconds until the next look: a tenth of how long a run has trained, so that each shows something new, up to a second.
+
+    Twice, four times, … as long where many watch: the trainers need the cores too. Of a run that is slowed down each update is
+    to be seen.
+    """
+    trained = records.wall_s[-1] if len(records) and run.pace is None else 0.0
+    crowd = -(-watchers() // (WATCHERS_A_CORE * cores()))
+    return min(LONGEST_TICK_S, min(max(TICK_S, trained / 10), SLOW_TICK_S) * 2 ** (crowd - 1).bit_length())
 
 
 def _details(page: str, begin: float) -> None:
     """What is looked at for longer, and costs the browser more: the agent or the validation, and the diagnostics.
 
-    It is drawn anew as another policy is kept; the diagnostics go on by themselves.
+    It is drawn anew as a policy is kept that has learned for longer; the diagnostics go on by themselves.
     """
     run_id = st.session_state.get(f"{page}.run")
     run = _shown(page, members(store(), store().run(run_id))) if run_id else None
@@ -205,19 +213,24 @@ def _details(page: str, begin: float) -> None:
 
 
 def _look_into(run: Run, *, has_diagnostics: bool) -> Look:
-    """How to look at the diagnostics of a run, and whether it has kept another policy: outside the script too."""
+    """How to look at the diagnostics of a run, and whether it has kept another policy worth seeing: outside the script too."""
     mine, records = store(), tail(run.id)
 
     def look(_: str = "") -> Frame:
-        now = mine.run(run.id)
+        now, known = mine.run(run.id), records.read()
         kept = mine.policies(run.id)
         return Frame(
-            [_diagnostics(now, records.read(now=now.is_over))] if has_diagnostics else [],
-            turn=f"{run.id} {kept[-1] if kept else None}",
-            wait=None if now.is_over else max(SLOW_TICK_S, _tick()),
+            [_diagnostics(now, known)] if has_diagnostics else [],
+            turn=f"{run.id} {_milestone(kept[-1][0]) if kept else None}",
+            wait=None if now.is_over else DETAILS_EVERY * _tick(now, known),
         )
 
     return look
+
+
+def _milestone(update: int) -> int:
+    """A number that goes up whenever a run has made a tenth more updates: so much more is worth another look at the agent."""
+    return int(math.log(1 + update) / math.log(1.1))
 
 
 # ---- showing

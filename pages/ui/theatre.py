@@ -24,7 +24,7 @@ _component = st.components.v2.component(
 def theatre(page: str, run: Run) -> None:
     """The stage and the map for the policies that a run has kept so far; nothing before the first is there.
 
-    An episode begins to play by itself, but not while the run goes at full speed: it would take half a core from it.
+    An episode begins to play by itself, but not while a run is to go at full speed: that would take half a core from it.
     """
     if run.task not in TASKS:
         return
@@ -34,8 +34,8 @@ def theatre(page: str, run: Run) -> None:
     if not run.is_over:  # a few of them, evenly spread: the page is told of each as it comes
         kept = [kept[i] for i in np.unique(np.linspace(0, len(kept) - 1, WHILE_LIVE).round().astype(int))]
     policies = [each for update, env_steps in kept if (each := _packed(who(), run.id, update, env_steps)) is not None]
-    is_fast = not run.is_over and run.pace is None and run.status != "paused"
-    data = {"task": run.task, "identity": run.id, "policies": policies, "plays": not is_fast}
+    plays = run.is_over or run.pace is not None
+    data = {"task": run.task, "identity": run.id, "policies": policies, "plays": plays}
     _component(key=f"{page}.theatre", data=data)
 
 
