@@ -227,7 +227,7 @@ def frame(title: str, x: str, y: str) -> dict[str, Any]:
     """What all charts have around them, as a layout: a figure made at once costs a tenth of one that is changed bit by bit."""
     return {
         "title": {"text": title, "x": 0, "xref": "paper", "font": {"size": 15}},
-        "margin": {"l": 50, "r": 10, "t": 60, "b": 45},
+        "margin": {"l": 50, "r": 18, "t": 60, "b": 45},
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.0, "xanchor": "right", "x": 1},
         "xaxis": {"title": {"text": x}},
         "yaxis": {"title": {"text": y}},

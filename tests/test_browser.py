@@ -234,6 +234,16 @@ def test_the_stage_asks_the_very_policy(page, address):
     np.testing.assert_allclose(answers, policy.preferences(states), rtol=1e-4, atol=1e-5)
 
 
+def test_the_charts_name_their_lines_from_the_first_point_on(page, address):
+    page.goto(f"{address}/?stop_when_solved=off&max_steps=50000000")
+    button(page, "Train").click()
+    texts = "[...node.querySelectorAll('.legendtext')].map(text => text.textContent).sort().join()"
+    legends = f"[...document.querySelectorAll('.live-chart')].map(node => {texts}).join(' | ')"
+    page.wait_for_function(f"{legends} === 'episode,mean of 50 | left,right'")
+    button(page, "Stop").click()
+    expect(button(page, "Train")).to_be_enabled()
+
+
 def test_live_charts_keep_their_node_and_zoom_while_training(page, address):
     page.goto(f"{address}/?stop_when_solved=off&max_steps=50000000")
     button(page, "Train").click()

@@ -122,15 +122,18 @@ async function draw(Plotly, node, state, { figure, config, isGrowing }) {
   Object.assign(state, { still: unmoved, ranges, identity });
 }
 
+const legend = data => data.map(trace => trace.x?.length > 0 && trace.name);
+
 async function move(Plotly, node, { data }, ranges) {
+  const listed = legend(node.data);
   const layout = {}, at = data.map((_, i) => i);
   for (const [name, range] of Object.entries(ranges))
     if (node._fullLayout[name].autorange || !equal(node._fullLayout[name].range, range))
       Object.assign(layout, { [`${name}.range`]: [...range], [`${name}.autorange`]: false });
   const now = { mode: "immediate", transition: { duration: 0 }, frame: { duration: 0, redraw: false } };
   await Plotly.animate(node, { data: data.map(({ x, y }) => ({ x, y })), traces: at, layout }, now);
-  const names = data.map(trace => trace.name);
-  if (!equal(names, node.data.map(trace => trace.name))) await Plotly.restyle(node, { name: names }, at);
+  // The legend is drawn anew only where it says something else: a trace without data is not in it.
+  if (!equal(listed, legend(data))) await Plotly.restyle(node, { name: data.map(trace => trace.name) }, at);
 }
 
 // The charts of a page take turns, one a frame: the first is seen while the next is drawn, and a hidden page draws none.
