@@ -35,7 +35,7 @@ def price_chart(prices: PriceSeries, window: int, borders: Mapping[str, tuple[in
         line | {"y": average, "name": f"mean of {window} before", "line": {"color": ORANGE, "width": 1.5}},
     ]
     layout = frame(escape(prices.name), "", "price") | {"height": height, "hovermode": "x unified"}
-    layout["xaxis"] |= {"type": "date"}  # of milliseconds since 1970: they are a fifth of the length of dates in words
+    layout["xaxis"] |= {"type": "date"}  # of milliseconds since 1970: they are a third as long as dates in words
     layout |= _shades({name: (str(prices.dates[first]), str(prices.dates[last])) for name, (first, last) in borders.items()})
     return go.Figure({"data": traces, "layout": layout})
 

@@ -64,15 +64,17 @@ def test_what_a_session_asks_anew_takes_the_place_of_what_it_asked_and_of_no_oth
     assert [get(address).json()["run"] for address in (other_board, other_session, now)] == [1, 2, 3]
 
 
-def test_what_nobody_asks_for_is_forgotten(as_session, get, clock):
+def test_a_look_ends_with_its_session(as_session, get, monkeypatch):
     as_session("a")
-    asked, forgotten = (stream.stream(key, lambda have, at: {}) for key in ("asked", "forgotten"))
-    for _ in range(4):
-        clock[0] += stream.FORGET_S / 2
-        assert get(asked).status_code == 200
-    stream.stream("another", lambda have, at: {})
-    assert get(asked).status_code == 200
-    assert get(forgotten).status_code == 404
+    address = stream.stream("board", lambda have, at: {})
+    is_open = {"a": True, "b": True}
+    monkeypatch.setattr(stream, "_is_open", is_open.__getitem__)
+    assert get(address).status_code == 200
+    is_open["a"] = False
+    assert get(address).status_code == 404
+    as_session("b")
+    stream.stream("board", lambda have, at: {})
+    assert {each.session for each in stream._streams.values()} == {"b"}, "and nothing of it is kept"
 
 
 def test_who_watches_is_who_asked_in_the_last_seconds(as_session, get, clock):

@@ -1,7 +1,7 @@
 // What changes many times a second while a run goes on, as one element: a line, a bar, numbers, and plotly figures that are
 // updated in place.
 //
-// Drawing a figure anew takes Plotly many times as long as moving its lines and axes. So while a figure differs from the one
+// Drawing a figure anew takes Plotly two or three times as long as moving its lines and axes. So while a figure differs from the one
 // before only in its data, the names of its traces and its ranges, no more than those are moved; and a figure that grows gets
 // axes with room to grow into, so that they seldom are.
 
@@ -241,7 +241,12 @@ const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
 async function inTurnWithOtherTabs(act) {
   if (!navigator.locks) return act();
   return navigator.locks.request(TURNS, async () => {
-    const began = performance.now(), more = await act(), took = performance.now() - began + more;
+    const began = performance.now(), done = new AbortController();
+    const hidden = new Promise(resolve => document.addEventListener("visibilitychange", resolve, { signal: done.signal }));
+    const more = await Promise.race([act(), hidden]);
+    done.abort();
+    if (document.hidden) return;  // a hidden tab draws no further, and keeps nobody waiting for it
+    const took = performance.now() - began + more;
     const { held, pending } = await navigator.locks.query();
     const mine = held.find(lock => lock.name === TURNS).clientId;
     if (pending.some(lock => lock.name === TURNS && lock.clientId !== mine)) await pause(RESTS * took);
@@ -306,7 +311,8 @@ class Watch {
     const query = new URLSearchParams({ have, at: this.input?.value ?? this.at });
     const answer = await fetch(new URL(`${this.stream}?${query}`, document.baseURI)).catch(() => null);
     if (answer?.ok) return answer.json();
-    if (answer?.status === 404) this.turn(this.stream);  // the server was started anew, or what was looked at is gone
+    if (answer?.status === 404 && this.told !== this.stream)  // the server was started anew, or what was looked at is gone
+      this.turn(this.told = this.stream);
     return null;
   }
 }

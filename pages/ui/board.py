@@ -73,11 +73,10 @@ def board(frame: Frame, *, key: str, columns: str = "1fr", look: Look | None = N
     `look` is called outside the script: it must neither ask for the session nor draw anything. It is told, in text, where the
     `slider` of that key stands, as soon as it moves and before the script is: `at` is where it stood for this frame.
     """
-    asks = look is not None and (frame.wait is not None or bool(slider))
     data = {
         "frame": _data(frame),
         "columns": columns,
-        "stream": stream(key, lambda have, now: _data(look(now), have)) if look is not None and asks else None,
+        "stream": stream(key, lambda have, now: _data(look(now), have)) if look is not None else None,
         "slider": slider.replace(".", "-"),  # as Streamlit spells a key in the class of its widget
         "at": str(at),
     }

@@ -1,8 +1,9 @@
 """What a page looks at again and again while a run goes on: a function, asked over HTTP, and no script runs for it.
 
-A fragment that runs every quarter of a second costs the browser more than drawing the charts does, and the server too.
+A fragment that runs every quarter of a second costs the browser as much as drawing the charts does, and the server more.
 """
 
+import math
 import secrets
 import threading
 import time
@@ -13,25 +14,24 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from pgcore.errors import BadInput
 from pgcore.runs.database import StoreError
 
-FORGET_S = 600.0
 WATCHES_S = 5.0
 Look = Callable[[list[str], str], dict[str, Any]]
 
 
 @dataclass
 class _Stream:
-    """One look of a session, and when it was asked last."""
+    """One look of a session, and when it was asked last: never, to begin with."""
 
     session: str
     key: str
     look: Look
-    asked_at: float
-    is_asked: bool = False
+    asked_at: float = -math.inf
 
 
 _lock = threading.Lock()
@@ -42,15 +42,15 @@ def stream(key: str, look: Look) -> str:
     """Where, relative to the app, this session's page can ask `look(have, at)`.
 
     `have` names what it need not be told again, `at` says where its slider stands. The address takes the place of the one the
-    session had by that key before. It cannot be guessed and is told to this session alone, and the look sees what it was
-    given: a store of the person whose script made it. When nobody asks for ten minutes it is forgotten.
+    session had by that key before, and ends with the session. It cannot be guessed and is told to this session alone, and the
+    look sees what it was given: a store of the person whose script made it.
     """
     context = get_script_run_ctx()
-    made = _Stream(context.session_id if context else "", key, look, time.monotonic())
+    made = _Stream(context.session_id if context else "", key, look)
     token = secrets.token_urlsafe(24)
     with _lock:
         for other, each in list(_streams.items()):
-            if (each.session, each.key) == (made.session, key) or made.asked_at - each.asked_at > FORGET_S:
+            if (each.session, each.key) == (made.session, key) or not _is_open(each.session):
                 del _streams[other]
         _streams[token] = made
     return f"live/{token}"
@@ -60,16 +60,20 @@ def watchers() -> int:
     """How many sessions have asked in the last few seconds, at least one."""
     since = time.monotonic() - WATCHES_S
     with _lock:
-        return max(1, len({each.session for each in _streams.values() if each.is_asked and each.asked_at > since}))
+        return max(1, len({each.session for each in _streams.values() if each.asked_at > since}))
+
+
+def _is_open(session: str) -> bool:
+    """Whether the page of a session is still there, and so whoever logged in on it."""
+    return not runtime.exists() or runtime.get_instance().is_active_session(session)
 
 
 def _answer(request: Request) -> Response:
     with _lock:
         asked = _streams.get(request.path_params["token"])
-        if asked is not None:
-            asked.asked_at, asked.is_asked = time.monotonic(), True
-    if asked is None:
+    if asked is None or not _is_open(asked.session):
         return Response(status_code=404)
+    asked.asked_at = time.monotonic()
     have, at = (request.query_params.get(name, "") for name in ("have", "at"))
     try:
         return JSONResponse(asked.look(have.split(","), at), headers={"Cache-Control": "no-store"})

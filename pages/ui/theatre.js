@@ -205,7 +205,7 @@ class Stage {
     this.find = name => root.querySelector(`[data-part=${name}]`);
     this.seed = 1; this.nudges = {}; this.at = 0; this.isPlaying = false; this.checkpoint = null;
     const on = (name, event, act) => this.find(name).addEventListener(event, act);
-    on("play", "click", () => { this.isByItself = false; this.play(!this.isPlaying); });
+    on("play", "click", () => this.play(!this.isPlaying));
     on("again", "click", () => { this.seed += 1; this.nudges = {}; this.rehearse(); this.at = 0; this.play(true); });
     on("time", "input", e => { this.play(false); this.at = +e.target.value; this.paint(); });
     on("checkpoint", "input", e => { this.checkpoint = +e.target.value; this.rehearse(); this.paint(); });
@@ -268,9 +268,9 @@ class Stage {
     this.find("checkpoint-label").textContent = `update ${update.toLocaleString()} · ${steps.toLocaleString()} steps`;
   }
 
-  play(isPlaying) {
+  play(isPlaying, isByItself = false) {
     if (isPlaying && this.at >= this.episode.states.length - 1) this.at = 0;
-    this.isPlaying = isPlaying;
+    Object.assign(this, { isPlaying, isByItself });
     const button = this.find("play");
     button.textContent = isPlaying ? "❚❚" : "▶";
     button.setAttribute("aria-label", isPlaying ? "Pause the episode" : "Play the episode");
@@ -281,8 +281,7 @@ class Stage {
   playByItself(isPlaying) {
     const isTheirs = isPlaying ? this.isPlaying || this.at > 0 : !this.isByItself;
     if (isTheirs || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-    this.play(isPlaying);
-    this.isByItself = isPlaying;
+    this.play(isPlaying, isPlaying);
     if (!isPlaying) this.at = 0;
   }
 

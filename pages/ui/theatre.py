@@ -24,7 +24,7 @@ _component = st.components.v2.component(
 def theatre(page: str, run: Run) -> None:
     """The stage and the map for the policies that a run has kept so far; nothing before the first is there.
 
-    An episode begins to play by itself, but not while a run is to go at full speed: that would take half a core from it.
+    An episode begins to play by itself, but not while a run is to go at full speed: that took a quarter of a core from it.
     """
     if run.task not in TASKS:
         return
