@@ -133,6 +133,23 @@ def test_a_reload_and_another_tab_show_the_same_run(page, browser, address):
     other.close()
 
 
+def test_two_tabs_of_a_browser_both_see_a_run_go_on(page, address):
+    page.goto(f"{address}/?stop_when_solved=off&max_steps=50000000")
+    button(page, "Train").click()
+    page.wait_for_url(re.compile(r"\?run="))
+    other = page.context.new_page()
+    other.goto(page.url)
+    for tab in (page, other):
+        line = tab.get_by_text(re.compile(r"^learning(, solved)? · [\d,]+ steps"))
+        for _ in range(3):
+            before = line.inner_text()
+            expect(line).not_to_have_text(before)
+    button(page, "Stop").click()
+    for tab in (page, other):
+        expect(tab.get_by_text(re.compile(r"^stopped(, solved)? · "))).to_be_visible()
+    other.close()
+
+
 def test_upload_prices_on_stocks_and_train_on_them(page, address):
     page.goto(f"{address}/stocks?max_steps=8000")
     expect(page.get_by_text("mean of 20 before")).to_be_visible()

@@ -179,7 +179,7 @@ function chart(node, { figure: text, version, identity, alt, height, growing }) 
   const state = states.get(node) ?? {};
   if (!states.has(node)) resized.observe(node);
   states.set(node, state);
-  if (text === null) return null;
+  if (text === null) return;
   const figure = JSON.parse(text);
   for (const trace of figure.data) Object.assign(trace, { x: decoded(trace.x), y: decoded(trace.y) });
   figure.layout = themed({ ...figure.layout, uirevision: identity, height }, getComputedStyle(node));
@@ -191,7 +191,7 @@ function chart(node, { figure: text, version, identity, alt, height, growing }) 
       toImageButtonOptions: { filename: identity, scale: 2 },
       modeBarButtonsToRemove: ["lasso2d", "select2d", "resetScale2d", "sendChartToCloud"] },
   };
-  return keepDrawing(node, state);
+  keepDrawing(node, state);
 }
 
 // So many children of a node, each made once.
@@ -228,30 +228,10 @@ function show(board, frame, columns) {
   children(numbers, frame.numbers.length, () => made("div")).forEach((node, i) => number(node, frame.numbers[i]));
   charts.style.setProperty("--columns", columns);
   const drawn = children(charts, frame.charts.length, () => made("div", { class: "live-chart", role: "figure" }));
-  return Promise.all(drawn.map((node, i) => chart(node, frame.charts[i])));
+  drawn.forEach((node, i) => chart(node, frame.charts[i]));
 }
 
 const chartsOf = board => [...board.querySelectorAll(".live-chart")];
-
-// Where several tabs of a browser watch, they look and draw in turn, and for a sixth of the time together: the trainers may need
-// the cores they run on. `act` says in how many milliseconds the page goes on with what it has begun.
-const TURNS = "policy-gradient-lab", RESTS = 5, RUN_OF_PAGE_MS = 100;
-const pause = ms => new Promise(resolve => setTimeout(resolve, ms));
-
-async function inTurnWithOtherTabs(act) {
-  if (!navigator.locks) return act();
-  return navigator.locks.request(TURNS, async () => {
-    const began = performance.now(), done = new AbortController();
-    const hidden = new Promise(resolve => document.addEventListener("visibilitychange", resolve, { signal: done.signal }));
-    const more = await Promise.race([act(), hidden]);
-    done.abort();
-    if (document.hidden) return;  // a hidden tab draws no further, and keeps nobody waiting for it
-    const took = performance.now() - began + more;
-    const { held, pending } = await navigator.locks.query();
-    const mine = held.find(lock => lock.name === TURNS).clientId;
-    if (pending.some(lock => lock.name === TURNS && lock.clientId !== mine)) await pause(RESTS * took);
-  });
-}
 
 // Looks again and again, and at once when the slider moves, until it is stopped. A page that nobody sees does not look.
 class Watch {
@@ -272,38 +252,25 @@ class Watch {
 
   later(wait) {
     clearTimeout(this.timer);
-    if (wait !== null) this.timer = setTimeout(() => this.lookInTurn(), 1000 * wait);
+    if (wait !== null) this.timer = setTimeout(() => this.look(), 1000 * wait);
   }
 
-  lookInTurn() {
-    return inTurnWithOtherTabs(async () => await this.look() ? RUN_OF_PAGE_MS : 0);
-  }
-
-  // Whether that makes the page run again.
   async look() {
-    if (this.isOver || !this.stream) return false;
-    if (document.hidden) {
-      document.addEventListener("visibilitychange", () => this.look(), { once: true });
-      return false;
-    }
-    if (this.isLooking) {
-      this.isDue = true;
-      return false;
-    }
+    if (this.isOver || !this.stream) return;
+    if (document.hidden) return document.addEventListener("visibilitychange", () => this.look(), { once: true });
+    if (this.isLooking) return this.isDue = true;
     this.isLooking = true;
     this.isDue = false;
     const frame = await this.ask();
     this.isLooking = false;
-    if (this.isOver) return false;
-    const turns = frame && frame.turn !== this.drawnFor && frame.turn !== this.told;
+    if (this.isOver) return;
     if (frame) {
+      show(this.board, frame, this.columns);
+      if (frame.turn !== this.drawnFor && frame.turn !== this.told) this.turn(frame.turn);
       this.told = frame.turn;
-      if (turns) this.turn(frame.turn);
-      await show(this.board, frame, this.columns);
     }
     if (this.isDue) this.look();
     else this.later(frame ? frame.wait : 1);
-    return turns;
   }
 
   async ask() {

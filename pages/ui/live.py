@@ -27,7 +27,6 @@ from pgcore.tasks import TASKS, find_task
 
 TICK_S = 0.25
 LONGEST_TICK_S = 4.0
-WATCHERS_A_CORE = 4
 SLOW_TICK_S = 1.0
 DETAILS_EVERY = 4  # ticks
 FIRST_POINT_WITHIN_S = 0.5
@@ -185,11 +184,11 @@ def _frame(run: Run, runs: list[Run], tails: Mapping[str, Tail], smooth: int) ->
 def _tick(run: Run, records: Records) -> float:
     """Seconds until the next look: a tenth of how long a run has trained, so that each shows something new, up to a second.
 
-    Twice, four times, … as long where many watch: the trainers need the cores too. Of a run that is slowed down each update is
-    to be seen.
+    Twice, four times, … as long with more watchers than cores, which the trainers need too. Of a run that is slowed down each
+    update is to be seen.
     """
     trained = records.wall_s[-1] if len(records) and run.pace is None else 0.0
-    crowd = -(-watchers() // (WATCHERS_A_CORE * cores()))
+    crowd = -(-watchers() // cores())
     return min(LONGEST_TICK_S, min(max(TICK_S, trained / 10), SLOW_TICK_S) * 2 ** (crowd - 1).bit_length())
 
 
