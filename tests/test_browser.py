@@ -133,11 +133,11 @@ def test_a_reload_and_another_tab_show_the_same_run(page, browser, address):
     other.close()
 
 
-def test_two_tabs_of_a_browser_both_see_a_run_go_on(page, address):
+def test_two_tabs_both_see_a_run_go_on(page, browser, address):
     page.goto(f"{address}/?stop_when_solved=off&max_steps=50000000")
     button(page, "Train").click()
-    page.wait_for_url(re.compile(r"\?run="))
-    other = page.context.new_page()
+    page.wait_for_url(re.compile(r"[?&]run="))
+    other = browser.new_page()
     other.goto(page.url)
     for tab in (page, other):
         line = tab.get_by_text(re.compile(r"^learning(, solved)? · [\d,]+ steps"))
