@@ -21,7 +21,6 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
 PATIENCE_S = 60.0
-NOT_FOUND = 404
 MOST_BYTES = 256 * 2**20
 DONE = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY, ForwardMsg.FINISHED_WITH_COMPILE_ERROR)
 
@@ -211,24 +210,25 @@ async def watch(session: Session, seconds: float, latencies: list[float]) -> Non
     ends = time.monotonic() + seconds
     await asyncio.sleep(random.random())  # people do not come in step
 
-    async def look(address: str, stream: Stream) -> None:
-        wait: float | None = stream.wait
-        while wait is not None and address in session.shown.streams:
-            await asyncio.sleep(wait)
+    async def look(address: str) -> None:
+        while (stream := session.shown.streams.get(address)) is not None:
+            await asyncio.sleep(waits.get(address, stream.wait))
             if (asked := time.monotonic()) > ends:
                 return
             answer = await session.http.get(f"/{address}", params={"at": "50"})
             latencies.append(time.monotonic() - asked)
-            if answer.status_code != NOT_FOUND:
-                frame = answer.raise_for_status().json()
-                wait = frame["wait"]
-            if answer.status_code == NOT_FOUND or frame["turn"] != stream.turn:
+            frame = answer.raise_for_status().json()
+            if frame["turn"] != stream.turn:
                 await session.run(stream.fragment)
+            elif frame["wait"] is None:
+                return
+            waits[address] = frame["wait"] or stream.wait
 
+    waits: dict[str, float] = {}
     looking: dict[str, asyncio.Task[None]] = {}
     while time.monotonic() < ends:
-        for address, stream in session.shown.streams.items():
+        for address in session.shown.streams:
             if address not in looking:
-                looking[address] = asyncio.create_task(look(address, stream))
+                looking[address] = asyncio.create_task(look(address))
         await asyncio.sleep(0.05)
     await asyncio.gather(*looking.values())

@@ -54,14 +54,13 @@ def test_an_address_cannot_be_guessed(as_session, get):
 
 def test_what_a_session_asks_anew_takes_the_place_of_what_it_asked_and_of_no_others(as_session, get):
     as_session("a")
-    before = stream.stream("board", lambda have, at: {"run": 1})
+    board = stream.stream("board", lambda have, at: {"run": 1})
     other_board = stream.stream("diagnostics", lambda have, at: {"run": 1})
     as_session("b")
     other_session = stream.stream("board", lambda have, at: {"run": 2})
     as_session("a")
-    now = stream.stream("board", lambda have, at: {"run": 3})
-    assert get(before).status_code == 404
-    assert [get(address).json()["run"] for address in (other_board, other_session, now)] == [1, 2, 3]
+    assert stream.stream("board", lambda have, at: {"run": 3}) == board, "a look on its way is not left without an answer"
+    assert [get(address).json()["run"] for address in (other_board, other_session, board)] == [1, 2, 3]
 
 
 def test_a_look_ends_with_its_session(as_session, get, monkeypatch):

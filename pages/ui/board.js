@@ -233,10 +233,12 @@ function show(board, frame, columns) {
 
 const chartsOf = board => [...board.querySelectorAll(".live-chart")];
 
+const RETRY_S = 1;
+
 // Looks again and again, and at once when the slider moves, until it is stopped. A page that nobody sees does not look.
 class Watch {
   constructor(board, { frame, columns, stream, slider, at }, turn) {
-    Object.assign(this, { board, columns, stream, turn, at, drawnFor: frame.turn, told: frame.turn });
+    Object.assign(this, { board, columns, stream, turn, at, drawnFor: frame.turn });
     this.input = slider && document.querySelector(`.st-key-${slider} input`);
     this.moves = new MutationObserver(() => this.look());
     if (this.input) this.moves.observe(this.input, { attributes: true, attributeFilter: ["value"] });
@@ -264,13 +266,11 @@ class Watch {
     const frame = await this.ask();
     this.isLooking = false;
     if (this.isOver) return;
-    if (frame) {
-      show(this.board, frame, this.columns);
-      if (frame.turn !== this.drawnFor && frame.turn !== this.told) this.turn(frame.turn);
-      this.told = frame.turn;
-    }
+    if (frame) show(this.board, frame, this.columns);
+    const turns = frame && frame.turn !== this.drawnFor;
+    if (turns) this.turn(frame.turn);
     if (this.isDue) this.look();
-    else this.later(frame ? frame.wait : 1);
+    else this.later(frame && !turns ? frame.wait : RETRY_S);  // until the page has run again, and there is another watch
   }
 
   async ask() {
@@ -278,8 +278,7 @@ class Watch {
     const query = new URLSearchParams({ have, at: this.input?.value ?? this.at });
     const answer = await fetch(new URL(`${this.stream}?${query}`, document.baseURI)).catch(() => null);
     if (answer?.ok) return answer.json();
-    if (answer?.status === 404 && this.told !== this.stream)  // the server was started anew, or what was looked at is gone
-      this.turn(this.told = this.stream);
+    if (answer?.status === 404) this.turn(this.stream);  // the server was started anew, or what was looked at is gone
     return null;
   }
 }

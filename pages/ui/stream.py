@@ -41,18 +41,21 @@ _streams: dict[str, _Stream] = {}
 def stream(key: str, look: Look) -> str:
     """Where, relative to the app, this session's page can ask `look(have, at)`.
 
-    `have` names what it need not be told again, `at` says where its slider stands. The address takes the place of the one the
-    session had by that key before, and ends with the session. It cannot be guessed and is told to this session alone, and the
-    look sees what it was given: a store of the person whose script made it.
+    `have` names what it need not be told again, `at` says where its slider stands. By the same key a session has the same
+    address, which ends with the session. It cannot be guessed and is told to this session alone, and the look sees what it
+    was given: a store of the person whose script made it.
     """
     context = get_script_run_ctx()
-    made = _Stream(context.session_id if context else "", key, look)
-    token = secrets.token_urlsafe(24)
+    session = context.session_id if context else ""
     with _lock:
-        for other, each in list(_streams.items()):
-            if (each.session, each.key) == (made.session, key) or not _is_open(each.session):
-                del _streams[other]
-        _streams[token] = made
+        for token, each in list(_streams.items()):
+            if (each.session, each.key) == (session, key):
+                each.look = look
+                return f"live/{token}"
+            if not _is_open(each.session):
+                del _streams[token]
+        token = secrets.token_urlsafe(24)
+        _streams[token] = _Stream(session, key, look)
     return f"live/{token}"
 
 
