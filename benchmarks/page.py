@@ -40,7 +40,7 @@ STOPWATCH = """() => {
   };
   look();
 }"""
-HAS_POINT = "[...document.querySelectorAll('.live-chart')].some(node => node._fullData?.[0]?.x?.length > 0)"
+HAS_POINT = "document.querySelector('.live-chart .scatterlayer path.js-line')?.getAttribute('d')?.length > 0"
 
 
 def usable_after(app: Served, browser: Browser) -> tuple[float, float]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from pages.ui import login
+from pages.ui.problems import tell, told
 
 st.set_page_config(page_title="Policy Gradient Lab", page_icon=str(Path(__file__).parent / "ui" / "icon.png"), layout="wide")
 
@@ -55,6 +56,7 @@ page = st.navigation(
     position="top" if login.is_in() else "hidden",
 )
 if login.is_in():
-    page.run()
+    tell()
+    told(page.run)()
 else:
     login.login_page()

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.ui.compare import compare
+from pages.ui.problems import told
 from pages.ui.runs_table import runs_table
 from pages.ui.server import store
 
@@ -16,4 +17,4 @@ def page() -> None:
 
 
 is_active = any(not run.is_over for run in store().runs(limit=50))
-st.fragment(page, run_every=TICK_S if is_active else None)()
+st.fragment(told(page), run_every=TICK_S if is_active else None)()

@@ -1,7 +1,10 @@
 """Every page by Streamlit's own test harness: no browser, no live ticks, no component's JavaScript."""
 
 import json
+import sqlite3
 import time
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from pgcore.market.synthetic import MARKETS
+from pgcore.runs.store import RunStore
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path.name for path in (ROOT / "pages").glob("*.py") if path.stem not in ("navigation", "__init__"))
@@ -343,3 +347,51 @@ def test_the_longer_a_run_goes_on_and_the_more_watch_the_less_often_each_looks(m
     monkeypatch.setattr(live, "watchers", lambda: watchers)
     monkeypatch.setattr(live, "cores", lambda: 2)
     assert live._tick(SimpleNamespace(pace=pace), Trained()) == seconds
+
+
+@pytest.fixture
+def held(tmp_path, monkeypatch):
+    """Another program holds the store of the app, which does not wait long for it."""
+    from pages.ui import server
+
+    monkeypatch.setattr(server, "RunStore", partial(RunStore, patience_s=0.05))
+
+    @contextmanager
+    def hold(how):
+        with closing(sqlite3.connect(tmp_path / "runs.sqlite", isolation_level=None)) as other:
+            other.execute(f"BEGIN {how}")
+            yield
+
+    return hold
+
+
+def test_what_a_button_could_not_do_is_said_once_and_nothing_is_lost(app, held):
+    at = app(seed="7")
+    with held("IMMEDIATE"):
+        at.button(key="cartpole.train").click().run()
+        assert "another program has held it" in at.error[0].value
+    assert not at.exception
+    assert value(at, "seed") == 7
+    at.run()
+    assert not at.error
+    train_to_the_end(at)
+
+
+@pytest.mark.parametrize("page", ["stocks.py", "runs.py"])
+def test_a_page_whose_store_cannot_be_read_says_why_and_comes_back(app, tmp_path, page):
+    at = app(page)
+    whole = (tmp_path / "runs.sqlite").read_bytes()
+    from pages.ui import server
+
+    server.close()
+    for file in tmp_path.glob("runs.sqlite*"):
+        file.unlink()
+    (tmp_path / "runs.sqlite").write_bytes(b"no store at all, " * 1_000)
+    at.run()
+    assert not at.exception
+    assert any("is damaged or no run store" in error.value for error in at.error)
+    server.close()
+    (tmp_path / "runs.sqlite").write_bytes(whole)
+    at.run()
+    assert not at.exception
+    assert not at.error

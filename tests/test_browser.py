@@ -261,6 +261,24 @@ def test_the_charts_name_their_lines_from_the_first_point_on(page, address):
     expect(button(page, "Train")).to_be_enabled()
 
 
+@pytest.mark.parametrize(
+    "press", [lambda page: button(page, "Train").click(), lambda page: page.keyboard.press("Control+Enter")]
+)
+def test_pressing_train_asks_for_the_first_point_before_the_page_is_drawn_anew(page, address, press):
+    page.goto(f"{address}/?stop_when_solved=off&max_steps=50000000")
+    expect(button(page, "Train")).to_be_enabled()
+    page.locator(".live-chart .main-svg").first.wait_for()
+    with page.expect_response(lambda response: response.url.endswith("due=1")) as answer:
+        press(page)
+    told = answer.value.json()
+    assert "learning" in told["said"] or "starting" in told["said"]
+    assert told["charts"][0]["identity"].startswith("returns-")
+    page.wait_for_function("document.querySelector('.live-chart path.js-line')?.getAttribute('d')?.length > 0")
+    button(page, "Stop").click()
+    expect(button(page, "Train")).to_be_enabled()
+    assert complaints(page) == []
+
+
 def test_live_charts_keep_their_node_and_zoom_while_training(page, address):
     page.goto(f"{address}/?stop_when_solved=off&max_steps=50000000")
     button(page, "Train").click()

@@ -1,5 +1,7 @@
 """What a page looks at again and again: told to the session that asked for it, for as long as it does."""
 
+import threading
+
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -61,6 +63,21 @@ def test_what_a_session_asks_anew_takes_the_place_of_what_it_asked_and_of_no_oth
     as_session("a")
     assert stream.stream("board", lambda have, at: {"run": 3}) == board, "a look on its way is not left without an answer"
     assert [get(address).json()["run"] for address in (other_board, other_session, board)] == [1, 2, 3]
+
+
+def test_who_asks_when_another_look_is_due_is_told_what_that_one_says(as_session, get):
+    as_session("a")
+    board = stream.stream("board", lambda have, at: {"run": 1})
+    soon = threading.Timer(0.1, lambda: stream.stream("board", lambda have, at: {"run": 2}))
+    soon.start()
+    assert get(board, due="1").json() == {"run": 2}
+    soon.join()
+
+
+def test_where_no_other_look_comes_the_one_there_is_answers(as_session, get, monkeypatch):
+    as_session("a")
+    monkeypatch.setattr(stream, "RENEWED_WITHIN_S", 0.05)
+    assert get(stream.stream("board", lambda have, at: {"run": 1}), due="1").json() == {"run": 1}
 
 
 def test_a_look_ends_with_its_session(as_session, get, monkeypatch):

@@ -235,10 +235,13 @@ const chartsOf = board => [...board.querySelectorAll(".live-chart")];
 
 const RETRY_S = 1;
 
-// Looks again and again, and at once when the slider moves, until it is stopped. A page that nobody sees does not look.
+// Looks again and again, and at once when the slider moves or the button is pressed, until it is stopped. A page that nobody
+// sees does not look.
 class Watch {
-  constructor(board, { frame, columns, stream, slider, at }, turn) {
-    Object.assign(this, { board, columns, stream, turn, at, drawnFor: frame.turn });
+  constructor(board, { frame, columns, stream, slider, at, button }, turn) {
+    Object.assign(this, { board, columns, stream, turn, at, button, drawnFor: frame.turn });
+    addEventListener("click", this, true);
+    addEventListener("keydown", this, true);
     this.input = slider && document.querySelector(`.st-key-${slider} input`);
     this.moves = new MutationObserver(() => this.look());
     if (this.input) this.moves.observe(this.input, { attributes: true, attributeFilter: ["value"] });
@@ -249,7 +252,17 @@ class Watch {
   stop() {
     this.isOver = true;
     this.moves.disconnect();
+    removeEventListener("click", this, true);
+    removeEventListener("keydown", this, true);
     clearTimeout(this.timer);
+  }
+
+  // The button makes the page run again, which takes longer than a look at what it has begun.
+  handleEvent({ type, target, ctrlKey, key }) {
+    const button = this.button && document.querySelector(`.st-key-${this.button} button`);
+    if (!button || button.disabled || !(type === "click" ? button.contains(target) : ctrlKey && key === "Enter")) return;
+    this.isPressed = true;
+    this.look();
   }
 
   later(wait) {
@@ -263,19 +276,22 @@ class Watch {
     if (this.isLooking) return this.isDue = true;
     this.isLooking = true;
     this.isDue = false;
-    const frame = await this.ask();
+    const isPressed = this.isPressed;
+    this.isPressed = false;
+    const frame = await this.ask(isPressed);
     this.isLooking = false;
     if (this.isOver) return;
     if (frame) show(this.board, frame, this.columns);
+    if (frame && isPressed) this.drawnFor = frame.turn;  // the page runs again without being told
     const turns = frame && frame.turn !== this.drawnFor;
     if (turns) this.turn(frame.turn);
     if (this.isDue) this.look();
     else this.later(frame && !turns ? frame.wait : RETRY_S);  // until the page has run again, and there is another watch
   }
 
-  async ask() {
+  async ask(isDue) {
     const have = chartsOf(this.board).map(node => states.get(node).version);
-    const query = new URLSearchParams({ have, at: this.input?.value ?? this.at });
+    const query = new URLSearchParams({ have, at: this.input?.value ?? this.at, due: isDue ? 1 : "" });
     const answer = await fetch(new URL(`${this.stream}?${query}`, document.baseURI)).catch(() => null);
     if (answer?.ok) return answer.json();
     if (answer?.status === 404) this.turn(this.stream);  // the server was started anew, or what was looked at is gone

@@ -67,20 +67,41 @@ class Frame:
 Look = Callable[[str], Frame]
 
 
-def board(frame: Frame, *, key: str, columns: str = "1fr", look: Look | None = None, slider: str = "", at: object = "") -> None:
+def board(
+    frame: Frame,
+    *,
+    key: str,
+    columns: str = "1fr",
+    look: Look | None = None,
+    slider: str = "",
+    at: object = "",
+    button: str = "",
+) -> None:
     """Show a frame, its charts side by side where there is room, and go on with what `look` says, until that waits no more.
 
     `look` is called outside the script: it must neither ask for the session nor draw anything. It is told, in text, where the
-    `slider` of that key stands, as soon as it moves and before the script is: `at` is where it stood for this frame.
+    `slider` of that key stands, as soon as it moves and before the script is: `at` is where it stood for this frame. As
+    soon as the `button` of that key is pressed, the board asks for the look that takes the place of this one: see `look_at`.
     """
     data = {
         "frame": _data(frame),
         "columns": columns,
-        "stream": stream(key, lambda have, now: _data(look(now), have)) if look is not None else None,
-        "slider": slider.replace(".", "-"),  # as Streamlit spells a key in the class of its widget
+        "stream": look_at(key, look) if look is not None else None,
+        "slider": _css(slider),
         "at": str(at),
+        "button": _css(button),
     }
     _component(key=key, data=data, on_turn_change=_turned)
+
+
+def look_at(key: str, look: Look) -> str:
+    """From now on the board of this key is told what `look` says: a callback can begin before the script comes to the board."""
+    return stream(key, lambda have, now: _data(look(now), have))
+
+
+def _css(key: str) -> str:
+    """A key as Streamlit spells it in the class of its widget."""
+    return key.replace(".", "-")
 
 
 def _turned() -> None:

@@ -5,12 +5,14 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import streamlit as st
 
-from pages.ui.board import Chart, Frame, Look, Number, board, drawn
+from pages.ui.board import Chart, Frame, Look, Number, board, drawn, look_at
 from pages.ui.controls import VIEW, write_link
+from pages.ui.problems import told
 from pages.ui.server import Tail, store, tail
 from pages.ui.steering import Mode, members, mode_of, toolbar
 from pages.ui.stream import watchers
@@ -30,6 +32,7 @@ LONGEST_TICK_S = 4.0
 SLOW_TICK_S = 1.0
 DETAILS_EVERY = 4  # ticks
 FIRST_POINT_WITHIN_S = 0.5
+HEAD_START_S = 0.05  # in which the browser draws that point, rather than what the script sends
 CHART_HEIGHT = 250
 COLUMNS = "3fr 2fr"
 STATUS_WORDS = {
@@ -51,22 +54,25 @@ def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) ->
     runs = _attached(page)
     just_pressed = st.session_state.pop(f"{page}.just_pressed", False)
     mode = Mode() if just_pressed else mode_of(runs)
-    toolbar(page, config, runs, mode)
-    for problem in filter(None, (st.session_state.pop(f"{page}.problem", None), mode.problem)):
-        st.error(plain(problem))
-    if just_pressed and runs:
-        _await_first_point(runs[0].id)
+    toolbar(page, config, runs, mode, begun=partial(_show_first_point, page))
+    if mode.problem:
+        st.error(plain(mode.problem))
     shown = _choose(page, runs)
-    if shown is None:
-        board(_empty(page, config), key=f"{page}.board", columns=COLUMNS)
-    else:
-        look, slider = _look_at(shown, runs), f"{page}.smooth"
-        at = st.session_state[slider]
-        board(replace(look(str(at)), turn=str(mode)), key=f"{page}.board", columns=COLUMNS, look=look, slider=slider, at=at)
-        if shown.error:
-            st.error(plain(shown.error.strip().splitlines()[-1]), title="The run failed")
+    look, slider = _look_at(shown, runs) if shown is not None else _look_at_nothing(config), f"{page}.smooth"
+    at = st.session_state[slider]
+    board(
+        replace(look(str(at)), turn=str(mode)),
+        key=f"{page}.board",
+        columns=COLUMNS,
+        look=look,
+        slider=slider,
+        at=at,
+        button=f"{page}.train",
+    )
+    if shown is not None and shown.error:
+        st.error(plain(shown.error.strip().splitlines()[-1]), title="The run failed")
     details_from = time.monotonic() + FIRST_POINT_WITHIN_S if just_pressed else 0.0  # the first point is what is waited for
-    st.fragment(_details)(page, details_from)
+    st.fragment(told(_details))(page, details_from)
     if config is not None:
         write_link(page, config, st.session_state.get(f"{page}.run"))
     if shown is not None and shown.is_over:
@@ -77,22 +83,24 @@ def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) ->
 def _show(show_result: ShowResult, run: Run, runs: list[Run]) -> None:
     """A result may come from another version of this program, or in an imported file from anywhere."""
     try:
-        show_result(run, runs)
-    except BadInput as error:
-        st.error(plain(error))
+        told(show_result)(run, runs)
     except (LookupError, TypeError, ValueError):
         logging.getLogger(__name__).exception("The result of run %s cannot be shown", run.id)
         st.error(f"The result of this run cannot be shown. Work it out anew with `python -m pgcore evaluate {run.id}`.")
 
 
-def _await_first_point(run_id: str) -> None:
-    """A warm worker has something to show in a fraction of a second: sooner than an empty chart and the tick after it.
+def _show_first_point(page: str, run: Run) -> None:
+    """Let the board show the first point of a run that was just begun, and only then the script run.
 
-    Meanwhile the browser draws what it has been sent so far.
+    A warm worker has one in less time than it takes the browser to draw the page anew.
     """
-    give_up_at = time.monotonic() + FIRST_POINT_WITHIN_S
-    while not len(tail(run_id).read(now=True)) and time.monotonic() < give_up_at:
-        time.sleep(0.01)
+    records, give_up_at = tail(run.id), time.monotonic() + FIRST_POINT_WITHIN_S
+    while not len(records.read(now=True)) and time.monotonic() < give_up_at:
+        time.sleep(0.005)
+    look = _look_at(run, members(store(), run))
+    look(str(st.session_state[f"{page}.smooth"]))  # the board is not kept waiting for a drawing that is made by now
+    look_at(f"{page}.board", look)
+    time.sleep(HEAD_START_S)
 
 
 def _attached(page: str) -> list[Run]:
@@ -135,17 +143,26 @@ def _member_name(run: Run) -> str:
     return f"seed {run.config.seed}" + (f", fold {run.config.fold + 1}" if run.config.folds else "")
 
 
-def _empty(page: str, config: TrainConfig | None) -> Frame:
+def _look_at_nothing(config: TrainConfig | None) -> Look:
     """Empty frames before there is a run, so that nothing moves when one begins."""
     task, solved_at = (config.task, config.solved_at) if config is not None else ("CartPole-v1", None)
     nothing = charts.NOTHING
-    returns = drawn(charts.returns_chart, nothing, st.session_state[f"{page}.smooth"], solved_at)
-    return Frame(
-        _charts("empty", returns, nothing, task, growing=False),
-        said="Press Train. It takes about a second.",
-        share=0.0,
-        numbers=_numbers(nothing),
-    )
+
+    def look(at: str) -> Frame:
+        returns = drawn(charts.returns_chart, nothing, _smooth(at), solved_at)
+        return Frame(
+            _charts("empty", returns, nothing, task, growing=False),
+            said="Press Train. It takes about a second.",
+            share=0.0,
+            numbers=_numbers(nothing),
+            turn=str(Mode(is_active=False)),
+        )
+
+    return look
+
+
+def _smooth(at: str) -> int:
+    return VIEW["smooth"].check(VIEW["smooth"].parse(at))
 
 
 def _look_at(shown: Run, runs: list[Run]) -> Look:
@@ -156,8 +173,7 @@ def _look_at(shown: Run, runs: list[Run]) -> Look:
 
     def look(at: str) -> Frame:
         now = members(mine, mine.run(shown.id))
-        smooth = VIEW["smooth"].check(VIEW["smooth"].parse(at))
-        return _frame(next(run for run in now if run.id == shown.id), now, tails, smooth)
+        return _frame(next(run for run in now if run.id == shown.id), now, tails, _smooth(at))
 
     return look
 

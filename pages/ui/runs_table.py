@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.ui.controls import take
+from pages.ui.problems import told_later
 from pages.ui.server import store
 from pgcore.errors import BadInput
 from pgcore.runs.files import export_zip
@@ -138,7 +139,7 @@ def _actions(selected: list[Run]) -> None:
             key=f"runs.tags.{selected[0].id if selected else ''}",
             help="Words apart; they replace the tags of all selected runs.",
         )
-        st.button("Save", on_click=_save, args=(selected, name, tags), key="runs.save")
+        st.button("Save", on_click=told_later(_save), args=(selected, name, tags), key="runs.save")
     with st.popover("Command", icon=":material/terminal:", disabled=not has_page):
         if one is not None and has_page:
             st.caption("Repeats this run exactly.")
@@ -154,7 +155,14 @@ def _actions(selected: list[Run]) -> None:
         key="runs.export",
         help="Config, records, policy, evaluation, trades and prices of the run as a zip.",
     )
-    st.button("Delete", icon=":material/delete:", disabled=not selected, on_click=_delete, args=(selected,), key="runs.delete")
+    st.button(
+        "Delete",
+        icon=":material/delete:",
+        disabled=not selected,
+        on_click=told_later(_delete),
+        args=(selected,),
+        key="runs.delete",
+    )
 
 
 def _page_of(run: Run) -> str:
@@ -198,4 +206,4 @@ def _undo() -> None:
 
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"Deleted {len(run_ids)} run{'s' if len(run_ids) != 1 else ''}.")
-        st.button("Undo", icon=":material/undo:", on_click=restore, key="runs.undo")
+        st.button("Undo", icon=":material/undo:", on_click=told_later(restore), key="runs.undo")

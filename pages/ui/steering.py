@@ -1,12 +1,13 @@
 """The buttons that begin runs and steer them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import streamlit as st
 
+from pages.ui.problems import told_later
 from pages.ui.server import pool, store
 from pgcore.config import TrainConfig
-from pgcore.errors import BadInput
 from pgcore.runs.group import create_group, family
 from pgcore.runs.run import Desired, Run
 from pgcore.runs.store import RunStore
@@ -38,8 +39,11 @@ def members(of: RunStore, run: Run) -> list[Run]:
     return sorted(of.runs(group=run.group), key=lambda member: (member.config.seed, member.config.fold)) or [run]
 
 
-def toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode) -> None:
-    """The buttons act in callbacks and keep their places: a tick that comes in between cannot swallow a click."""
+def toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode, begun: Callable[[Run], object]) -> None:
+    """The buttons act in callbacks and keep their places: a tick that comes in between cannot swallow a click.
+
+    `begun` is told of a run as soon as it is begun, before the script is.
+    """
     is_active, is_paused = mode.is_active, mode.is_paused
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
@@ -49,8 +53,8 @@ def toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode) 
             shortcut="Ctrl+Enter",
             key=f"{page}.train",
             disabled=config is None or is_active,
-            on_click=_train,
-            args=(page, config),
+            on_click=told_later(_train),
+            args=(page, config, begun),
         )
         st.button(
             "Resume" if is_paused else "Pause",
@@ -58,7 +62,7 @@ def toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode) 
             width=112,
             key=f"{page}.pause",
             disabled=not is_active,
-            on_click=_ask,
+            on_click=told_later(_ask),
             args=(page, "run" if is_paused else "pause"),
         )
         st.button(
@@ -66,19 +70,24 @@ def toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode) 
             icon=":material/skip_next:",
             key=f"{page}.step",
             disabled=config is None or (is_active and not is_paused),
-            on_click=_step,
-            args=(page, config),
+            on_click=told_later(_step),
+            args=(page, config, begun),
             help="One update, then pause.",
         )
         st.button(
-            "Stop", icon=":material/stop:", key=f"{page}.stop", disabled=not is_active, on_click=_ask, args=(page, "stop")
+            "Stop",
+            icon=":material/stop:",
+            key=f"{page}.stop",
+            disabled=not is_active,
+            on_click=told_later(_ask),
+            args=(page, "stop"),
         )
         st.button(
             "Reset",
             icon=":material/restart_alt:",
             key=f"{page}.reset",
             disabled=not runs,
-            on_click=_reset,
+            on_click=told_later(_reset),
             args=(page,),
             help="Clear the page. A run that is going on is stopped; it stays in the list of runs.",
         )
@@ -90,7 +99,7 @@ def toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode) 
             format_func=lambda pace: f"{pace:.0f} updates/s" if pace else "full speed",
             key=f"{page}.pace",
             label_visibility="collapsed",
-            on_change=_set_pace,
+            on_change=told_later(_set_pace),
             args=(page,),
             width=150,
             persist_state="session",
@@ -98,29 +107,26 @@ def toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode) 
         )
 
 
-def _train(page: str, config: TrainConfig, pause_at: int | None = None) -> None:
+def _train(page: str, config: TrainConfig, begun: Callable[[Run], object], pause_at: int | None = None) -> None:
     configs = family(config, st.session_state[f"{page}.seeds"])
-    try:
-        with store().transaction() as together:
-            run_ids = create_group(together, configs)
-            for run_id in run_ids:
-                together.request(run_id, pace=_pace(page), pause_at=pause_at)
-    except BadInput as error:
-        st.session_state[f"{page}.problem"] = str(error)
-        return
+    with store().transaction() as together:
+        run_ids = create_group(together, configs)
+        for run_id in run_ids:
+            together.request(run_id, pace=_pace(page), pause_at=pause_at)
     pool().wake()
     st.session_state[f"{page}.run"] = run_ids[0]
     st.session_state[f"{page}.member"] = run_ids[0]
     st.session_state[f"{page}.just_pressed"] = True
     st.query_params["run"] = run_ids[0]
+    begun(store().run(run_ids[0]))
 
 
-def _step(page: str, config: TrainConfig) -> None:
+def _step(page: str, config: TrainConfig, begun: Callable[[Run], object]) -> None:
     """One update of a paused run, or the first of a new one."""
     run_id = st.session_state.get(f"{page}.run")
     runs = members(store(), store().run(run_id)) if run_id else []
     if all(run.is_over for run in runs):
-        _train(page, config, pause_at=1)
+        _train(page, config, begun, pause_at=1)
     for run in runs:
         if not run.is_over:
             store().request(run.id, desired="run", pause_at=run.updates + 1)

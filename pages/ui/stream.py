@@ -3,6 +3,7 @@
 A fragment that runs every quarter of a second costs the browser as much as drawing the charts does, and the server more.
 """
 
+import asyncio
 import math
 import secrets
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -21,6 +23,7 @@ from pgcore.errors import BadInput
 from pgcore.runs.database import StoreError
 
 WATCHES_S = 5.0
+RENEWED_WITHIN_S = 2.0
 Look = Callable[[list[str], str], dict[str, Any]]
 
 
@@ -42,8 +45,8 @@ def stream(key: str, look: Look) -> str:
     """Where, relative to the app, this session's page can ask `look(have, at)`.
 
     `have` names what it need not be told again, `at` says where its slider stands. By the same key a session has the same
-    address, which ends with the session. It cannot be guessed and is told to this session alone, and the look sees what it
-    was given: a store of the person whose script made it.
+    address, which ends with the session; who asks when another look is `due` is told what that one says. The address cannot be
+    guessed and is told to this session alone, and the look sees what it was given: a store of the person whose script made it.
     """
     context = get_script_run_ctx()
     session = context.session_id if context else ""
@@ -71,15 +74,28 @@ def _is_open(session: str) -> bool:
     return not runtime.exists() or runtime.get_instance().is_active_session(session)
 
 
-def _answer(request: Request) -> Response:
+async def _answer(request: Request) -> Response:
     with _lock:
         asked = _streams.get(request.path_params["token"])
     if asked is None or not _is_open(asked.session):
         return Response(status_code=404)
     asked.asked_at = time.monotonic()
-    have, at = (request.query_params.get(name, "") for name in ("have", "at"))
+    have, at, due = (request.query_params.get(name, "") for name in ("have", "at", "due"))
+    if due:
+        await _renewed(asked)
+    return await run_in_threadpool(_look, asked.look, have.split(","), at)
+
+
+async def _renewed(asked: _Stream) -> None:
+    """Wait a while for the look that takes the place of this one."""
+    before, give_up_at = asked.look, time.monotonic() + RENEWED_WITHIN_S
+    while asked.look is before and time.monotonic() < give_up_at:
+        await asyncio.sleep(0.005)
+
+
+def _look(look: Look, have: list[str], at: str) -> Response:
     try:
-        return JSONResponse(asked.look(have.split(","), at), headers={"Cache-Control": "no-store"})
+        return JSONResponse(look(have, at), headers={"Cache-Control": "no-store"})
     except StoreError:  # busy: the next look comes to it
         return Response(status_code=503)
     except BadInput:  # what was looked at is gone, and the page's script says so in words

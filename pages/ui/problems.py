@@ -1,0 +1,48 @@
+"""What could not be done, told in a sentence where a person looks, and the rest of the page as it was.
+
+The store can be busy, full or gone at any moment, and a run can be deleted from another tab.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+import streamlit as st
+
+from pages.ui.text import plain
+from pgcore.errors import BadInput
+
+Given = ParamSpec("Given")
+_UNTOLD = "problem"
+
+
+def told(draw: Callable[Given, None]) -> Callable[Given, None]:
+    """A page, or a part of it, that says in its place why it cannot be drawn."""
+
+    @wraps(draw)
+    def careful(*args: Given.args, **kwargs: Given.kwargs) -> None:
+        try:
+            draw(*args, **kwargs)
+        except BadInput as error:
+            st.error(plain(error))
+
+    return careful
+
+
+def told_later(act: Callable[Given, None]) -> Callable[Given, None]:
+    """A callback that leaves it to `tell` why it could not act: nothing that it draws has a place."""
+
+    @wraps(act)
+    def careful(*args: Given.args, **kwargs: Given.kwargs) -> None:
+        try:
+            act(*args, **kwargs)
+        except BadInput as error:
+            st.session_state[_UNTOLD] = str(error)
+
+    return careful
+
+
+def tell() -> None:
+    """Say what a callback could not do, once."""
+    if (problem := st.session_state.pop(_UNTOLD, None)) is not None:
+        st.error(plain(problem))
