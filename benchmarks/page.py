@@ -173,7 +173,7 @@ def list_runs_s() -> float:
 
 
 def measure(rounds: int) -> tuple[list[Row], dict[str, Any]]:
-    raw: dict[str, Any] = {"opened": [], "started": [], "first_point": [], "smoothing": [], "window": [], "tick": []}
+    raw: dict[str, Any] = {"opened": [], "started": [], "first_point": [], "window": [], "cost": [], "tick": []}
     raw["list_runs"] = [list_runs_s() for _ in range(rounds)]
     with sync_playwright() as playwright:
         browser = chromium.launch(playwright)
@@ -189,6 +189,18 @@ def measure(rounds: int) -> tuple[list[Row], dict[str, Any]]:
             chart = "document.querySelector('.js-plotly-plot')._fullData?.[1]?.name"
             page.wait_for_function(f"{chart.replace(')._', ')?._')} !== undefined", timeout=PATIENCE_MS)
             raw["window"] = repaint_ms(page, page.get_by_role("slider", name=re.compile("window")).first, chart)
+            run_id = app.store.create_run(TrainConfig(task="stocks", prices="sp500"))
+            while not app.store.run(run_id).is_over:
+                time.sleep(0.1)
+            page.goto(f"{app.address}/stocks?run={run_id}")
+            curve = "[...document.querySelectorAll('.live-chart')].at(-1)._fullData?.[1]?.y?.at(-1)"
+            page.wait_for_function(f"document.querySelectorAll('.live-chart').length === 5 && {curve} !== undefined")
+            page.wait_for_timeout(2000)
+            captions = "[...document.querySelectorAll('[data-testid=stCaptionContainer]')].map(node => node.textContent)"
+            words = f"{captions}.find(text => text.startsWith('Net of costs'))"
+            cost = page.get_by_role("slider", name=re.compile("cost")).last
+            raw["cost"] = repaint_ms(page, cost, curve)
+            raw["cost in words"] = repaint_ms(page, cost, words)
             page.close()
             with training(app, browser, POINTS, pace=8) as page:
                 raw["kept"], raw["zoomed"] = zoom_survives(page)
@@ -242,6 +254,14 @@ def rows(raw: dict[str, Any]) -> list[Row]:
             f"{number(median(raw['window']))} ms",
             "under 150 ms",
             median(raw["window"]) < 150,
+        ),
+        Row(
+            "Cost slider of a finished run, from key to the curves at that cost",
+            f"{spread(raw['cost'], 'ms')}; to its last word {spread(raw['cost in words'], 'ms')}",
+            "",
+            f"{number(median(raw['cost']))} ms",
+            "under 150 ms",
+            median(raw["cost in words"]) < 150,
         ),
         Row("`python -m pgcore runs`, from nothing", spread(raw["list_runs"], "s"), "", "", "", None),
     ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from pgcore.charts import ACTION_COLOURS, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, frame, framed, thin
@@ -28,14 +29,14 @@ STRATEGIES: Mapping[str, tuple[str, str]] = {
 def price_chart(prices: PriceSeries, window: int, borders: Mapping[str, tuple[int, int]], *, height: int = 260) -> go.Figure:
     """Closes and their moving average, with each part of the history (name -> first and last row) shaded and named."""
     rows = thin(len(prices))
-    line = {"type": "scatter", "mode": "lines", "x": prices.dates[rows].astype("datetime64[ms]").astype(float)}
+    line = {"type": "scatter", "mode": "lines", "x": _milliseconds(prices.dates[rows])}
     average = moving_average(prices.close, window)[rows]
     traces = [
         line | {"y": prices.close[rows], "name": "close", "line": {"color": BLUE, "width": 1.2}},
         line | {"y": average, "name": f"mean of {window} before", "line": {"color": ORANGE, "width": 1.5}},
     ]
     layout = frame(escape(prices.name), "", "price") | {"height": height, "hovermode": "x unified"}
-    layout["xaxis"] |= {"type": "date"}  # of milliseconds since 1970: they are a third as long as dates in words
+    layout["xaxis"] |= {"type": "date"}
     layout |= _shades({name: (str(prices.dates[first]), str(prices.dates[last])) for name, (first, last) in borders.items()})
     return go.Figure({"data": traces, "layout": layout})
 
@@ -66,7 +67,9 @@ def validation_chart(env_steps: Sequence[int], growth: Sequence[float], hold: fl
             marker={"symbol": "star", "size": 11, "color": GREEN},
             hovertemplate="best %{y:.3f}<extra></extra>",
         )
-    return framed(figure, "Equity on the validation part, by checkpoint", "environment steps", "final equity")
+    margin = 0.02 * (x[-1] - x[0]) or 1.0
+    framed(figure, "Equity on the validation part, by checkpoint", "environment steps", "final equity")
+    return figure.update_xaxes(range=[x[0] - margin, x[-1] + margin])  # no mark is cut off
 
 
 def equity_chart(curves: Mapping[str, Mapping[str, Any]]) -> go.Figure:
@@ -74,55 +77,36 @@ def equity_chart(curves: Mapping[str, Mapping[str, Any]]) -> go.Figure:
 
     `curves` as evaluate_parts gives them, by part. The band holds the middle 90 % of random policies that trade as much.
     """
-    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.72, 0.28], vertical_spacing=0.06)
+    traces = []
     for i, curve in enumerate(curves.values()):
         rows = thin(len(curve["dates"]))
-        dates = np.array(curve["dates"], dtype="datetime64[s]")[rows]
+        dates = _milliseconds(np.array(curve["dates"], dtype="datetime64[ms]")[rows])
         low, *_, high = (np.array(level)[rows] for level in curve["random"].values())
-        figure.add_scatter(
-            x=np.concatenate([dates, dates[::-1]]),
-            y=np.concatenate([low, high[::-1]]),
-            fill="toself",
-            fillcolor="rgba(140,140,140,0.22)",
-            line={"width": 0},
-            name="random, middle 90 %",
-            legendgroup="random",
-            showlegend=i == 0,
-            hoverinfo="skip",
-        )
+        band: dict[str, Any] = {
+            "type": "scatter",
+            "x": np.append(dates, dates[::-1]),
+            "y": np.append(low, high[::-1]).astype(np.float32),
+            "fill": "toself",
+        }
+        band |= {"name": "random, middle 90 %", "legendgroup": "random", "showlegend": i == 0, "hoverinfo": "skip"}
+        traces.append(band | {"mode": "lines", "fillcolor": "rgba(140,140,140,0.22)", "line": {"width": 0}})
+        line: dict[str, Any] = {"type": "scatter", "mode": "lines", "x": dates}
         for name in (name for name in STRATEGIES if name in curve):
             title, colour = STRATEGIES[name]
-            equity = np.array(curve[name])[rows]
-            figure.add_scatter(
-                x=dates,
-                y=equity,
-                mode="lines",
-                name=title,
-                legendgroup=name,
-                showlegend=i == len(curves) - 1,
-                line={"color": colour, "width": 2.2 if name == "agent" else 1.2, "dash": "dot" if name == "cash" else "solid"},
-                hovertemplate=f"{title} %{{y:.3f}}<extra></extra>",
-            )
+            style = {"color": colour, "width": 2.2 if name == "agent" else 1.2, "dash": "dot" if name == "cash" else "solid"}
+            named = {"name": title, "legendgroup": name, "showlegend": i == len(curves) - 1}
+            hover = {"hovertemplate": f"{title} %{{y:.3f}}<extra></extra>"}
+            traces.append(line | {"y": np.array(curve[name], np.float32)[rows], "line": style} | named | hover)
         agent = np.array(curve["agent"])
-        fall = (agent / np.maximum.accumulate(agent) - 1)[rows]
-        figure.add_scatter(
-            x=dates,
-            y=fall,
-            mode="lines",
-            fill="tozeroy",
-            name="drawdown",
-            showlegend=False,
-            line={"color": VERMILION, "width": 1},
-            hovertemplate="drawdown %{y:.1%}<extra></extra>",
-            row=2,
-            col=1,
-        )
-    figure.update_layout(_shades({part: (curve["dates"][0], curve["dates"][-1]) for part, curve in curves.items()}))
-    framed(figure, "Equity, net of costs", "", "")
-    figure.update_layout(hovermode="x unified")
-    figure.update_yaxes(title="equity (start = 1)", type="log", row=1, col=1)
-    figure.update_yaxes(title="drawdown", tickformat=".0%", row=2, col=1)
-    return figure
+        fall = {"y": (agent / np.maximum.accumulate(agent) - 1)[rows].astype(np.float32), "yaxis": "y2", "fill": "tozeroy"}
+        fall |= {"name": "drawdown", "showlegend": False, "hovertemplate": "drawdown %{y:.1%}<extra></extra>"}
+        traces.append(line | fall | {"line": {"color": VERMILION, "width": 1}})
+    layout = frame("Equity, net of costs", "", "equity (start = 1)") | {"hovermode": "x unified"}
+    layout["xaxis"] |= {"type": "date", "anchor": "y2"}
+    layout["yaxis"] |= {"type": "log", "domain": [0.32, 1.0]}
+    layout["yaxis2"] = {"title": {"text": "drawdown"}, "tickformat": ".0%", "domain": [0.0, 0.26]}
+    layout |= _shades({part: (curve["dates"][0], curve["dates"][-1]) for part, curve in curves.items()})
+    return go.Figure({"data": traces, "layout": layout})
 
 
 def trades_chart(curve: Mapping[str, Any], part: str) -> go.Figure:
@@ -188,6 +172,11 @@ def action_bars(parts: Sequence[Mapping[str, Any]]) -> go.Figure:
     figure.update_xaxes(tickformat=".0%", range=[0, 1])
     figure.update_yaxes(autorange="reversed")
     return figure
+
+
+def _milliseconds(dates: NDArray[np.datetime64]) -> NDArray[np.float64]:
+    """Since 1970, as plotly takes them on an axis of dates: a third as long as dates in words."""
+    return dates.astype("datetime64[ms]").astype(np.float64)
 
 
 def _shades(parts: Mapping[str, tuple[str, str]]) -> dict[str, Any]:

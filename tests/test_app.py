@@ -211,7 +211,8 @@ def test_training_on_an_uploaded_file_ends_in_a_verdict(app):
     at = train_to_the_end(at.run(), "stocks")
     assert not at.exception
     assert any("evidence of skill" in box.value.lower() for box in [*at.warning, *at.success])
-    assert len(at.get("plotly_chart")) >= 3
+    assert len(at.get("plotly_chart")) >= 2
+    assert "buy-and-hold" in board(at, "stocks.equity")
     assert "Sharpe ratio" in at.dataframe[0].value.columns
 
 

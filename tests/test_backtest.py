@@ -137,8 +137,9 @@ def test_accounts_of_many_at_once_are_those_of_each_by_hand(actions, seed, cost,
     allow_short=st.booleans(),
 )
 def test_the_quick_way_to_an_equity_is_the_slow_one(actions, seed, cost, borrow, allow_short):
-    prices, position = walk(len(actions) + 1, seed, deviation=0.1), positions(actions, allow_short)
-    slow = simulate(position[:, None], prices.close, prices.open[1:], cost, borrow).equity[:, 0]
+    prices = walk(len(actions) + 1, seed, deviation=0.1)
+    position = np.stack([positions(each, allow_short) for each in (actions, actions[::-1], 0 * actions)], axis=1)
+    slow = simulate(position, prices.close, prices.open[1:], cost, borrow).equity
     np.testing.assert_allclose(equity_of(position, prices.close, prices.open[1:], cost, borrow), slow, rtol=1e-9, atol=1e-12)
 
 

@@ -1,20 +1,23 @@
 """What a stocks run would have earned where it never trained, and whether that could be luck."""
 
 import math
+import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from pages.ui.board import still_chart
+from pages.ui.board import Chart, Frame, Number, as_json, board, still_chart
 from pages.ui.login import who
+from pages.ui.problems import told
 from pages.ui.server import store
 from pages.ui.text import plain
 from pgcore import market_charts
 from pgcore.acting import read_actor
+from pgcore.config import SETTINGS
 from pgcore.market.accounts import Backtest
 from pgcore.market.backtest import Comparison, account, check_look_ahead
 from pgcore.market.features import FEATURES
@@ -24,37 +27,84 @@ from pgcore.market.synthetic import PREFIX, market_of
 from pgcore.market.verdict import Verdict
 from pgcore.runs.judgement import compared_on, compared_walk, judge, repriced
 from pgcore.runs.run import Run
-from pgcore.runs.store import resolve_prices
+from pgcore.runs.store import RunStore, resolve_prices
 
+STAKES = ("agent", "buy_and_hold")
 OPPONENTS = ("buy_and_hold", "moving_average_rule", "cash")
 HIGHEST_COST = 100.0
 
 
 @dataclass(frozen=True, eq=False)
-class Priced:
-    """A run's recorded decisions at one trading cost: its test part, the interval of the Sharpe ratio less that of
-    buy-and-hold there, and of every part the curves and the numbers of each strategy."""
+class Recorded:
+    """What a run that is over decided on every part of its prices, to be priced at any trading cost."""
 
-    test: Comparison
-    interval: tuple[float, float]
+    store: RunStore
+    run: Run
+    result: dict[str, Any]
+    lock: threading.Lock = field(default_factory=threading.Lock)  # a chart and the script ask for the same cost at once
+
+
+@dataclass(frozen=True, eq=False)
+class Priced:
+    """That at one cost: of every part the comparison and its curves."""
+
+    parts: Mapping[str, Comparison]
     curves: Mapping[str, dict[str, Any]]
-    numbers: Mapping[str, dict[str, dict[str, float]]]
 
 
 def show_results(page: str, run: Run, runs: list[Run]) -> None:
-    """The joined result of a walk-forward once all its folds are over, and that of the run that is shown."""
+    """The result of a run that has ended: verdict first, then curves, numbers, trades and the tools to doubt them.
+
+    Above it the joined result of a walk-forward, once all its folds are over.
+    """
+    result = store().evaluation(run.id, "final")
+    if result is None:
+        if run.updates:
+            st.info("There is no evaluation of this run: it ended before it was judged. Resume it, or train again.")
+        return
     folds = sorted(
         (each for each in runs if each.config.folds and each.config.seed == run.config.seed), key=lambda each: each.config.fold
     )
-    results = [result for each in folds if (result := store().evaluation(each.id, "final")) is not None]
+    st.fragment(told(_show_at_cost))(page, run, folds)
+    _trades(page, result)
+    with st.expander("What it looks at, and whether it could have seen the future", icon=":material/visibility:"):
+        _explain(page, run, result)
+
+
+def _show_at_cost(page: str, run: Run, folds: list[Run]) -> None:
+    """What depends on the trading cost."""
+    recorded = _recorded(who(), run.id, run.updates)
     walk_place = st.container()
-    cost = show_backtest(page, run)
-    if folds and len(results) == run.config.folds:
-        with walk_place:
-            _walk(page, folds, results, run.config.cost_bps if cost is None else cost)
+    st.subheader("What it would have earned")
+    verdict_place = st.container()
+    slider = f"{page}.recost.{run.id}"
+    cost = st.slider(
+        "Trading cost (bp)",
+        0.0,
+        max(HIGHEST_COST, float(run.config.cost_bps)),
+        float(run.config.cost_bps),
+        0.5,
+        key=slider,
+        help="Prices the recorded trades of every part anew, at once. The agent is not retrained.",
+    )
+
+    def look(at: str) -> Frame:
+        return _equity(recorded, SETTINGS["cost_bps"].check(SETTINGS["cost_bps"].parse(at)))
+
+    board(look(str(cost)), key=f"{page}.equity", look=look, slider=slider, at=cost)
+    priced = _priced(recorded, cost)
+    with walk_place:
+        _walk(page, run, folds, cost)
+    with verdict_place:
+        _verdict(recorded, priced.parts["test"])
+    _numbers(priced, _truth(run, cost), cost)
+    _downloads(page, run, priced.parts["test"])
 
 
-def _walk(page: str, folds: list[Run], results: list[dict[str, Any]], cost: float) -> None:
+def _walk(page: str, run: Run, folds: list[Run], cost: float) -> None:
+    results = [result for each in folds if (result := store().evaluation(each.id, "final")) is not None]
+    if not folds or len(results) < run.config.folds:
+        return
     st.subheader(f"Walk-forward: {len(folds)} test pieces, one curve")
     compared = compared_walk(store(), [repriced(fold, cost) for fold in folds], results)
     _say(judge(store(), folds[0], compared))
@@ -67,68 +117,57 @@ def _walk(page: str, folds: list[Run], results: list[dict[str, Any]], cost: floa
     )
 
 
-def show_backtest(page: str, run: Run) -> float | None:
-    """The result of a run that has ended: verdict first, then curves, trades, numbers and the tools to doubt them.
+@lru_cache(maxsize=4)
+def _recorded(owner: str, run_id: str, updates: int) -> Recorded:  # noqa: ARG001 - parts of the key
+    mine = store()
+    result = mine.evaluation(run_id, "final")
+    assert result is not None
+    return Recorded(mine, mine.run(run_id), result)
 
-    Returns the trading cost it is shown at, in basis points, or None where there is no result.
-    """
-    result = store().evaluation(run.id, "final")
-    if result is None:
-        if run.updates:
-            st.info("There is no evaluation of this run: it ended before it was judged. Resume it, or train again.")
-        return None
-    st.subheader("What it would have earned")
-    verdict_place = st.container()
-    cost = st.slider(
-        "Trading cost (bp)",
-        0.0,
-        max(HIGHEST_COST, float(run.config.cost_bps)),
-        float(run.config.cost_bps),
-        0.5,
-        key=f"{page}.recost.{run.id}",
-        help="Prices the recorded trades of every part anew, at once. The agent is not retrained.",
-    )
-    priced = _priced(who(), run.id, run.updates, cost)
-    known = _truth(repriced(run, cost))
-    with verdict_place:
-        _verdict(run, result, priced)
-    truth = {} if known is None else {"truth": known.equity[priced.test.shown]}
-    still_chart(
-        market_charts.equity_chart({**priced.curves, "test": priced.curves["test"] | truth}),
-        key=f"{page}.equity",
-        height=420,
-        alt="Equity of the agent, buy-and-hold, the moving-average rule, cash and a band of random policies on each part.",
-    )
-    _trades(page, result)
-    _numbers(priced, known, cost)
-    with st.expander("What it looks at, and whether it could have seen the future", icon=":material/visibility:"):
-        _explain(page, run, result)
-    _downloads(page, run, priced.test)
-    return cost
+
+def _priced(recorded: Recorded, cost: float) -> Priced:
+    with recorded.lock:
+        return _price(recorded, cost)
+
+
+def _equity(recorded: Recorded, cost: float) -> Frame:
+    with recorded.lock:
+        return _draw(recorded, cost)
 
 
 @lru_cache(maxsize=4)
-def _priced(owner: str, run_id: str, updates: int, cost: float) -> Priced:  # noqa: ARG001 - parts of the key
-    run, result = store().run(run_id), store().evaluation(run_id, "final")
-    assert result is not None
-    at_cost = repriced(run, cost)
-    curves, numbers = {}, {}
-    for name in result["curves"]:
-        compared = compared_on(store(), at_cost, result, name)
-        curves[name] = compared.curves()
-        numbers[name] = {strategy: measure(getattr(compared, strategy)) for strategy in ("agent", *OPPONENTS)}
-    assert name == "test"  # the last part there is
-    return Priced(compared, compared.sharpe_interval(run.config.seed), curves, numbers)
+def _price(recorded: Recorded, cost: float) -> Priced:
+    run, result = repriced(recorded.run, cost), recorded.result
+    parts = {name: compared_on(recorded.store, run, result, name) for name in result["curves"]}
+    return Priced(parts, {name: compared.curves() for name, compared in parts.items()})
 
 
-def _verdict(run: Run, result: dict[str, Any], priced: Priced) -> None:
-    _say(judge(store(), run, priced.test))
-    agent, hold = (priced.numbers["test"][strategy]["sharpe"] for strategy in ("agent", "buy_and_hold"))
-    difference, low, high = (_signed(x) for x in (agent - hold, *priced.interval))
+@lru_cache(maxsize=4)
+def _draw(recorded: Recorded, cost: float) -> Frame:
+    """The curves of every part at a cost, and what became of 1 on the test part."""
+    priced, known = _price(recorded, cost), _truth(recorded.run, cost)
+    test = priced.parts["test"]
+    truth = {} if known is None else {"truth": known.equity[test.shown]}
+    figure = as_json(market_charts.equity_chart({**priced.curves, "test": priced.curves["test"] | truth}))
+    alt = "Equity of the agent, buy-and-hold, the moving-average rule, cash and a band of random policies on each part."
+    ends = [
+        Number(
+            f"1 became, by {market_charts.STRATEGIES[name][0]}", f"{getattr(test, name).equity[-1]:.3f}", "On the test part."
+        )
+        for name in STAKES
+    ]
+    return Frame([Chart(figure, f"equity-{recorded.run.id}", alt, height=420)], numbers=ends)
+
+
+def _verdict(recorded: Recorded, test: Comparison) -> None:
+    run, result = recorded.run, recorded.result
+    _say(judge(store(), run, test))
+    agent, hold = (measure(each)["sharpe"] for each in (test.agent, test.buy_and_hold))
+    difference, low, high = (_signed(x) for x in (agent - hold, *test.sharpe_interval(run.config.seed)))
     chosen = result.get("checkpoint")
     st.caption(
         f"Sharpe ratio less that of buy-and-hold: {difference} (95 % interval {low} to {high}, stationary bootstrap)."
-        f" It ends above {priced.test.beats_random():.0%} of 200 policies that trade as much at random times."
+        f" It ends above {test.beats_random():.0%} of 200 policies that trade as much at random times."
         + (f" Judged is the checkpoint of update {chosen['update']:,}, the best on the validation part." if chosen else "")
     )
     collapsed = result["parts"][-1]["collapse"]
@@ -145,11 +184,11 @@ def _signed(number: float) -> str:
     return f"{number:+.2f}".replace("-", "−") if math.isfinite(number) else "–"
 
 
-def _truth(run: Run) -> Backtest | None:
-    """The best policy that knows the truth of a synthetic market, on the test part."""
+def _truth(run: Run, cost: float) -> Backtest | None:
+    """The best policy at a cost that knows the truth of a synthetic market, on the test part."""
     if not run.prices.startswith(PREFIX):
         return None
-    config = run.config
+    config = repriced(run, cost).config
     market = market_of(run.prices, config.cost_bps, config.allow_short)
     part = split(config, market.series).test
     return account(market.truth.positions[part.start : part.stop - 1, None].astype(float), config, market.series, part)[0]
@@ -188,12 +227,14 @@ def _numbers(priced: Priced, known: Backtest | None, cost: float) -> None:
 def _table(priced: Priced, known: Backtest | None) -> pd.DataFrame:
     """The test part first, against everything; then the others, against buy-and-hold."""
     titles = {name: title for name, (title, _) in market_charts.STRATEGIES.items()}
-    rows = {f"test · {titles[name]}": numbers for name, numbers in priced.numbers["test"].items()}
+    others = [part for part in priced.parts if part != "test"]
+    rows = {
+        f"{part} · {titles[name]}": measure(getattr(priced.parts[part], name))
+        for part, names in [("test", ("agent", *OPPONENTS)), *((part, STAKES) for part in others)]
+        for name in names
+    }
     if known is not None:
         rows[f"test · {titles['truth']}"] = measure(known)
-    for part, numbers in priced.numbers.items():
-        if part != "test":
-            rows |= {f"{part} · {titles[name]}": numbers[name] for name in ("agent", "buy_and_hold")}
     columns = {metric.title: [row[name] for row in rows.values()] for name, metric in METRICS.items()}
     return pd.DataFrame(columns, index=list(rows)).astype(float)
 

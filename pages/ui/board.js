@@ -5,7 +5,7 @@
 // before only in its data, the names of its traces and its ranges, no more than those are moved; and a figure that grows gets
 // axes with room to grow into, so that they seldom are.
 
-const GROWTH = { x: 0.4, y: 0.1 };  // the room, as a share of what is shown
+const GROWTH = { x: 0.4, y: 0.1 }, TIGHT = { x: 0, y: 0.05 };  // the room, as a share of what is shown
 const KINDS = { i1: Int8Array, u1: Uint8Array, i2: Int16Array, u2: Uint16Array, i4: Int32Array, u4: Uint32Array,
   f4: Float32Array, f8: Float64Array };
 
@@ -43,12 +43,14 @@ function decoded(column) {
   return new KINDS[column.dtype](bytes.buffer);
 }
 
-// The least and the greatest number along each axis: {axis: [least, greatest]}.
+// The least and the greatest along each axis, as its range counts: {axis: [least, greatest]}.
 function spans({ data, layout }) {
   const out = {};
+  const isLog = name => layout[name]?.type === "log";
   const widen = (name, values) => {
-    const span = out[name] ??= [Infinity, -Infinity];
+    const span = out[name] ??= [Infinity, -Infinity], beyond = isLog(name) ? 0 : -Infinity;
     for (const value of values) {
+      if (value <= beyond) continue;
       if (value < span[0]) span[0] = value;
       if (value > span[1]) span[1] = value;
     }
@@ -58,19 +60,20 @@ function spans({ data, layout }) {
       if (trace[letter]?.length) widen(axisOf(trace[letter + "axis"], letter), trace[letter]);
   for (const { yref, y0, y1 } of layout.shapes ?? [])
     if (/^y\d*$/.test(yref)) widen(axisOf(yref, "y"), [y0, y1]);
+  for (const name in out) if (isLog(name)) out[name] = out[name].map(Math.log10);
   return out;
 }
 
 const given = figure => Object.fromEntries(axes(figure.layout).filter(name => figure.layout[name].range)
   .map(name => [name, figure.layout[name].range]));
 
-// Ranges with room to grow for the axes to which the figure gives none: {axis: range}.
-function roomy(figure) {
+// Ranges for the axes to which the figure gives none, with room to grow where it grows: {axis: range}.
+function roomy(figure, { x, y }) {
   const out = {};
   for (const [name, [least, greatest]] of Object.entries(spans(figure))) {
-    if (least > greatest) continue;
-    const room = GROWTH[name[0]] * (greatest - least || Math.abs(greatest) || 1);
-    out[name] = [name[0] === "x" ? least : least - room, greatest + room];
+    if (!Number.isFinite(greatest - least)) continue;
+    const size = greatest - least || Math.abs(greatest) || 1;
+    out[name] = name[0] === "x" ? [least, greatest + x * size] : [least - y * size, greatest + y * size];
   }
   return { ...out, ...given(figure) };
 }
@@ -78,13 +81,16 @@ function roomy(figure) {
 const fits = (figure, ranges) => Object.entries({ ...spans(figure), ...given(figure) }).every(([name, [least, greatest]]) =>
   least > greatest || (ranges[name] && ranges[name][0] <= least && greatest <= ranges[name][1]));
 
+// Whether an axis has this range: one of dates spells it in words.
+const spansNow = ({ autorange, range, r2l }, wanted) => !autorange && equal(range.map(end => r2l(end)), wanted);
+
 // The ranges to which a person has zoomed: they are neither Plotly's own choice nor what it was given.
 function zoomed(node, { ranges, identity }, next) {
   const out = {};
   if (identity !== next) return out;
   for (const name of axes(node._fullLayout)) {
-    const { autorange, range } = node._fullLayout[name];
-    if (!autorange && !equal(range, ranges[name])) out[name] = range;
+    const axis = node._fullLayout[name];
+    if (!axis.autorange && !spansNow(axis, ranges[name])) out[name] = axis.range.map(end => axis.r2l(end));
   }
   return out;
 }
@@ -95,23 +101,13 @@ const still = ({ data, layout }) => JSON.stringify(
   (key, value) => key === "range" ? undefined : value,
 );
 
-// Whether every axis has a range to be given, is where a person has put it, or can stay where Plotly has put it.
-function isSettled(node, figure, ranges, kept) {
-  const found = spans(figure);
-  return axes(node._fullLayout).every(name => {
-    if (ranges[name] || kept[name]) return true;
-    const { autorange, range } = node._fullLayout[name], [least, greatest] = found[name] ?? [Infinity, -Infinity];
-    return autorange && (least > greatest || (range[0] <= least && greatest <= range[1]));
-  });
-}
-
 async function draw(Plotly, node, state, { figure, config, isGrowing }) {
   const identity = figure.layout.uirevision;
   const kept = zoomed(node, state, identity);
   const stays = isGrowing && state.identity === identity && fits(figure, state.ranges);
-  const ranges = stays ? state.ranges : isGrowing ? roomy(figure) : given(figure);
+  const ranges = stays ? state.ranges : roomy(figure, isGrowing ? GROWTH : TIGHT);
   const unmoved = still(figure);
-  if (unmoved === state.still && isSettled(node, figure, ranges, kept)) await move(Plotly, node, figure, { ...ranges, ...kept });
+  if (unmoved === state.still) await move(Plotly, node, figure, { ...ranges, ...kept });
   else {
     const layout = { ...figure.layout };
     for (const [name, range] of Object.entries({ ...ranges, ...kept }))
@@ -128,7 +124,7 @@ async function move(Plotly, node, { data }, ranges) {
   const listed = legend(node.data);
   const layout = {}, at = data.map((_, i) => i);
   for (const [name, range] of Object.entries(ranges))
-    if (node._fullLayout[name].autorange || !equal(node._fullLayout[name].range, range))
+    if (!spansNow(node._fullLayout[name], range))
       Object.assign(layout, { [`${name}.range`]: [...range], [`${name}.autorange`]: false });
   const now = { mode: "immediate", transition: { duration: 0 }, frame: { duration: 0, redraw: false } };
   await Plotly.animate(node, { data: data.map(({ x, y }) => ({ x, y })), traces: at, layout }, now);
@@ -179,11 +175,12 @@ function chart(node, { figure: text, version, identity, alt, height, growing }) 
   const state = states.get(node) ?? {};
   if (!states.has(node)) resized.observe(node);
   states.set(node, state);
-  if (text === null) return;
+  const style = getComputedStyle(node), colour = style.getPropertyValue("--st-text-color");
+  if (text === null || (version === state.version && colour === state.colour)) return;
   const figure = JSON.parse(text);
   for (const trace of figure.data) Object.assign(trace, { x: decoded(trace.x), y: decoded(trace.y) });
-  figure.layout = themed({ ...figure.layout, uirevision: identity, height }, getComputedStyle(node));
-  state.version = version;
+  figure.layout = themed({ ...figure.layout, uirevision: identity, height }, style);
+  Object.assign(state, { version, colour });
   state.next = {
     figure,
     isGrowing: growing,
@@ -245,7 +242,7 @@ class Watch {
     this.input = slider && document.querySelector(`.st-key-${slider} input`);
     this.moves = new MutationObserver(() => this.look());
     if (this.input) this.moves.observe(this.input, { attributes: true, attributeFilter: ["value"] });
-    if (this.input && this.input.value !== at) this.look();  // the slider has moved on since
+    if (this.input && Number(this.input.value) !== Number(at)) this.look();  // the slider has moved on since
     else { show(board, frame, columns); this.later(frame.wait); }
   }
 

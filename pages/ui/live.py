@@ -76,7 +76,7 @@ def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) ->
     if config is not None:
         write_link(page, config, st.session_state.get(f"{page}.run"))
     if shown is not None and shown.is_over:
-        _show(show_result, shown, runs)
+        st.fragment(_show)(show_result, shown, runs)
     return shown
 
 

@@ -1,9 +1,10 @@
 """Play a policy through a part of a history once, in order, and account for it beside what needs no skill."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,9 @@ BASIS_POINT = 1e-4
 POSITIONS = (-1.0, 0.0, 1.0)
 ASKED_AT_ONCE = 2**18  # observations: what a policy makes of one may be a hundred times as large
 MOST_SHOWN = 4_000
+POSITIONS_AT_ONCE = 2**20
+
+Number = TypeVar("Number", bound=np.number)
 
 
 class Probabilities(Protocol):
@@ -80,7 +84,7 @@ class Comparison:
 
     def curves(self) -> dict[str, Any]:
         """Dates, closes, equity on the rows shown [K], quantiles of the random policies: rounded to what a chart shows."""
-        shown, band = self.shown, np.quantile(self.random, RANDOM_QUANTILES, axis=1)
+        shown, band = self.shown, np.quantile(np.sort(self.random, axis=1), RANDOM_QUANTILES, axis=1)  # quicker sorted
         return {
             "dates": self.agent.dates[shown].astype("datetime64[s]").astype(str).tolist(),
             "close": self.agent.close[shown].tolist(),
@@ -162,30 +166,37 @@ def _terms(config: "TrainConfig", prices: PriceSeries, part: Part) -> tuple[Floa
     return close, fill, config.cost_bps * BASIS_POINT, config.borrow_bps * BASIS_POINT / prices.periods_per_year
 
 
-def equity_of(position: FloatArray, close: FloatArray, fill: FloatArray, cost: float, borrow: float) -> FloatArray:
-    """The equity [T] that `simulate` accounts for positions [R] of one strategy, without its walk from trade to trade.
+def equity_of(position: NDArray[np.number], close: FloatArray, fill: FloatArray, cost: float, borrow: float) -> FloatArray:
+    """The equity [T, N] that `simulate` accounts for positions [R, N], without its walk from trade to trade.
 
-    Every trade moves all there is, so equity is the product of what each holding spell makes of 1. That is quick enough for
-    hundreds of strategies one after the other, where side by side they take memory for each row of each.
+    Every trade moves all there is, so equity is the product of what each holding spell makes of 1: the spells of all
+    strategies, one after the other, are worked out at once, and no row of any is stepped through.
     """
-    equity = np.ones(len(close))
-    begin = np.flatnonzero(np.diff(position, prepend=0.0))
-    if not len(begin):
-        return equity
-    nothing = np.zeros(len(begin))
-    cash, shares, _ = trade(nothing + 1.0, nothing, position[begin], fill[begin], cost)
+    lanes = np.ascontiguousarray(position.T)
+    begins = np.concatenate([np.full((len(lanes), 1), True), lanes[:, 1:] != lanes[:, :-1]], axis=1)
+    begin = np.flatnonzero(begins)
+    lane, row = np.divmod(begin, lanes.shape[1])
+    side, nothing = lanes.ravel()[begin].astype(np.float64), np.zeros(len(begin))
+    cash, shares, _ = trade(nothing + 1.0, nothing, side, fill[row], cost)
     due = borrow * np.concatenate([[0.0], np.cumsum(close[1:])])
-    owed = borrow_due(shares[:-1], np.diff(due[begin]), 1.0)
-    left, _, _ = trade(cash[:-1] - owed, shares[:-1], nothing[1:], fill[begin[1:]], cost)
-    before = np.concatenate([[1.0], np.cumprod(left)])
-    length = np.diff(begin, append=len(position))
-    later = slice(begin[0] + 1, None)
-    held = np.repeat(before * shares, length)
-    equity[later] = np.repeat(before * cash, length) + held * close[later]
-    if (position < 0).any():
-        equity[later] -= borrow_due(held, due[later] - np.repeat(due[begin], length), 1.0)
-        equity[np.maximum.accumulate(equity <= 0)] = 0.0
-    return equity
+    owed = borrow_due(shares[:-1], np.diff(due[row]), 1.0)
+    left, _, _ = trade(cash[:-1] - owed, shares[:-1], nothing[1:], fill[row[1:]], cost)
+    spell = np.arange(len(begin)) - np.flatnonzero(row == 0)[lane]
+    goes_on = spell[1:] > 0
+    made = np.ones((len(lanes), spell.max() + 1))
+    made[lane[1:][goes_on], spell[1:][goes_on]] = left[goes_on]
+    before = made.cumprod(axis=1)[lane, spell]
+
+    def on_rows(of_spell: FloatArray) -> FloatArray:
+        return np.repeat(of_spell, np.diff(begin, append=lanes.size)).reshape(lanes.shape)
+
+    held = on_rows(before * shares)
+    equity = np.ones((len(lanes), len(close)))
+    equity[:, 1:] = on_rows(before * cash) + held * close[1:]
+    if (side < 0).any():
+        equity[:, 1:] -= borrow_due(held, due[1:] - on_rows(due[row]), 1.0)
+        equity[np.maximum.accumulate(equity <= 0, axis=1)] = 0.0
+    return equity.T
 
 
 def compare(
@@ -207,30 +218,43 @@ def compare_positions(
     rule = side if config.allow_short else np.maximum(side, 0.0)
     alone = (agent, np.ones_like(agent), rule, np.zeros_like(agent))
     shown = np.unique(np.linspace(0, len(agent), min(len(agent) + 1, MOST_SHOWN)).round().astype(np.int64))
-    rng, terms = np.random.default_rng(seed), _terms(config, prices, part)
-    random = np.empty((len(shown), RANDOM_POLICIES))
-    for lane in range(RANDOM_POLICIES):
-        random[:, lane] = equity_of(shuffled_positions(agent, 1, rng)[:, 0], *terms)[shown]
+    terms = _terms(config, prices, part)
+    random = np.concatenate([equity_of(each, *terms)[shown] for each in _random_policies(agent, seed)], axis=1)
     agent_account, hold, rule_account, cash = (account(target[:, None], config, prices, part)[0] for target in alone)
     return Comparison(agent_account, hold, rule_account, cash, shown, random, config.allow_short)
 
 
-def shuffled_positions(position: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+def _random_policies(agent: FloatArray, seed: int) -> Iterable[NDArray[np.int8]]:
+    """The positions of the random policies, so many at once that they fit into memory."""
+    held = agent.astype(np.int8)
+    if held.size <= MOST_SHOWN:
+        return (_shuffled_once(held.tobytes(), seed),)
+    at_once, rng = max(1, POSITIONS_AT_ONCE // held.size), np.random.default_rng(seed)
+    return (shuffled_positions(held, min(at_once, RANDOM_POLICIES - lane), rng) for lane in range(0, RANDOM_POLICIES, at_once))
+
+
+@lru_cache(maxsize=16)
+def _shuffled_once(agent: bytes, seed: int) -> NDArray[np.int8]:
+    """What does not change with the trading cost, whose slider is moved."""
+    return shuffled_positions(np.frombuffer(agent, dtype=np.int8), RANDOM_POLICIES, np.random.default_rng(seed))
+
+
+def shuffled_positions(position: NDArray[Number], count: int, rng: np.random.Generator) -> NDArray[Number]:
     """Positions [R, count] with the holding spells of `position` [R] in random order: same exposure, turnover and costs.
 
     The lengths of the long spells are shuffled among them, likewise those of the flat and the short ones, and the whole is
     rotated by a random number of rows (which cuts one spell in two). What is left out is timing.
     """
-    starts = np.flatnonzero(np.diff(position, prepend=np.nan))
+    starts = np.append(0, np.flatnonzero(np.diff(position)) + 1)
     states, lengths = position[starts], np.diff(starts, append=len(position))
-    shuffled = np.empty((len(position), count))
+    shuffled = np.empty((count, len(position)), dtype=position.dtype)
     for lane in range(count):
         mixed = lengths.copy()
         for state in POSITIONS:
             of_state = states == state
             mixed[of_state] = rng.permutation(lengths[of_state])
-        shuffled[:, lane] = np.roll(np.repeat(states, mixed), rng.integers(len(position)))
-    return shuffled
+        shuffled[lane] = np.roll(np.repeat(states, mixed), rng.integers(len(position)))
+    return shuffled.T
 
 
 def stitch(records: Sequence[Record], config: "TrainConfig", prices: PriceSeries) -> Backtest:
