@@ -19,12 +19,17 @@ def share(values: list[float], part: float) -> float:
     return sorted(values)[min(len(values) - 1, int(part * len(values)))]
 
 
-def watching(sessions: int, runs: int, seconds: float) -> dict[str, Any]:
-    """Sessions watch runs that train as the app lets them: as many at once as there are cores, the others waiting."""
+def watching(sessions: int, runs: int, seconds: float, updates: int) -> dict[str, Any]:
+    """Sessions watch runs that train as the app lets them: as many at once as there are cores, the others waiting.
+
+    They begin once so many updates are made: after more than a page keeps, its memory does not grow, or something is wrong.
+    """
     with served() as app:
         await_warm(app)
         configs = (TrainConfig(seed=seed, stop_when_solved=False, max_steps=1_000_000_000) for seed in range(runs))
         ids = [app.store.create_run(config) for config in configs]
+        while max(run.updates for run in app.store.runs()) <= updates:
+            time.sleep(0.5)
         found = asyncio.run(_watch_all(app, ids, sessions, seconds))
         found["training_at_once"] = sum(run.updates > 0 for run in app.store.runs())
         found["log"] = complaints(app)
@@ -32,7 +37,6 @@ def watching(sessions: int, runs: int, seconds: float) -> dict[str, Any]:
 
 
 async def _watch_all(app: Served, ids: list[str], count: int, seconds: float) -> dict[str, Any]:
-    await eventually(lambda: any(run.updates for run in app.store.runs()), "a run trains")
     sessions = [await Session.open(app.address, query=f"run={ids[i % len(ids)]}") for i in range(count)]
     server = psutil.Process(app.process.pid)
     latencies: list[float] = []

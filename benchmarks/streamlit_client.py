@@ -215,7 +215,7 @@ async def watch(session: Session, seconds: float, latencies: list[float]) -> Non
             await asyncio.sleep(waits.get(address, stream.wait))
             if (asked := time.monotonic()) > ends:
                 return
-            answer = await session.http.get(f"/{address}", params={"at": "50"})
+            answer = await session.http.get("/live", params={"at": "50"}, headers={"X-Live-Ticket": address})
             latencies.append(time.monotonic() - asked)
             frame = answer.raise_for_status().json()
             if frame["turn"] != stream.turn:

@@ -15,12 +15,17 @@ from benchmarks.attack import fuzzing
 from benchmarks.deaths import killing, restarting
 from benchmarks.eyes import clicking, watching
 from benchmarks.report import RAW, Row, goals, number, versions, write_section
+from pages.ui.server import MOST_ROWS
 
 LATENCY_GOAL_MS = 250
-GROWTH_GOAL = 0.05
+GROWTH_GOAL = 0.02
 
 PARTS: dict[str, tuple[Callable[..., dict[str, Any]], dict[str, Any], dict[str, Any]]] = {  # what to call, in full, in short
-    "watch": (watching, {"sessions": 20, "runs": 10, "seconds": 120.0}, {"sessions": 4, "runs": 3, "seconds": 6.0}),
+    "watch": (
+        watching,
+        {"sessions": 20, "runs": 10, "seconds": 120.0, "updates": MOST_ROWS},
+        {"sessions": 4, "runs": 3, "seconds": 6.0, "updates": 1},
+    ),
     "clicks": (clicking, {"clicks": 50}, {"clicks": 6}),
     "kills": (killing, {"seconds": 120.0, "steps": 10_000_000}, {"seconds": 6.0, "steps": 300_000}),
     "restart": (restarting, {"steps": 3_000_000}, {"steps": 200_000}),
@@ -41,7 +46,7 @@ def rows(found: dict[str, dict[str, Any]]) -> list[Row]:
             Row(what, polls, "", f"p95 {number(it['p95_ms'])} ms", f"p95 under {LATENCY_GOAL_MS} ms", it["p95_ms"] < 250),
             Row("the same: errors", str(bad), "", str(bad), "0", bad == 0),
             Row(
-                "the same: memory of the server",
+                "the same: memory of the server, in the second and the last quarter of the time",
                 grown,
                 "",
                 f"{late / early - 1:+.1%}",

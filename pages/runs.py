@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pages.ui.compare import compare
-from pages.ui.problems import told
+from pages.ui.problems import tell, told
 from pages.ui.runs_table import runs_table
 from pages.ui.server import store
 
@@ -11,6 +11,7 @@ TICK_S = 2.0
 
 
 def page() -> None:
+    tell()
     selected = runs_table()
     if selected:
         compare(selected)

@@ -261,10 +261,10 @@ def look(at, key, slider="50", have=""):
     from starlette.applications import Starlette
     from starlette.testclient import TestClient
 
-    from pages.ui.stream import ROUTE
+    from pages.ui.stream import ROUTE, TICKET
 
-    address = json.loads(board(at, key))["stream"]
-    return TestClient(Starlette(routes=[ROUTE])).get(f"/{address}", params={"at": slider, "have": have})
+    ticket = {TICKET: json.loads(board(at, key))["stream"]}
+    return TestClient(Starlette(routes=[ROUTE])).get("/live", params={"at": slider, "have": have}, headers=ticket)
 
 
 def test_the_browser_looks_at_a_run_without_the_script(app):
@@ -285,12 +285,15 @@ def test_the_browser_looks_at_a_run_without_the_script(app):
 
 
 def look_until(at, holds):
-    for _ in range(300):
+    found = {}
+
+    def holds_now():
+        nonlocal found
         found = look(at, "cartpole.board").json()
-        if holds(found):
-            return found
-        time.sleep(0.1)
-    pytest.fail("it did not come to that")
+        return holds(found)
+
+    until(holds_now)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -318,6 +321,52 @@ def test_a_run_that_was_deleted_is_not_looked_at(app):
     assert look(at, "cartpole.board").status_code == 404
     at.run()
     assert "no run" in at.warning[0].value
+
+
+def test_where_a_run_of_several_is_deleted_or_restored_the_page_is_drawn_anew(app):
+    from pages.ui import server
+
+    at = app(stop_when_solved="off", max_steps="2000")
+    at.session_state["cartpole.seeds"] = 2
+    at.run()
+    train_to_the_end(at)
+    for other in (at.session_state["cartpole.run"], server.store().runs()[0].id):
+        assert look(at, "cartpole.board").status_code == 200
+        server.store().delete(other)
+        assert look(at, "cartpole.board").status_code == 404
+        server.store().restore(other)
+
+
+@pytest.mark.parametrize("how", ["stopped", "crashed"])
+def test_a_run_that_ended_early_is_resumed_from_its_page(app, how):
+    from pages.ui import server
+
+    at = app(stop_when_solved="off", max_steps="50000000")
+    at.button(key="cartpole.train").click().run()
+    run_id = at.session_state["cartpole.run"]
+    until(lambda: server.store().run(run_id).updates > 0)
+    if how == "stopped":
+        at.button(key="cartpole.stop").click().run()
+    else:
+        server.store().run(run_id).process.kill()
+    until(lambda: server.store().run(run_id).status == how)
+    updates = server.store().run(run_id).updates
+    at.run()
+    assert at.button(key="cartpole.pause").label == "Resume"
+    at.button(key="cartpole.pause").click().run()
+    until(lambda: server.store().run(run_id).updates > updates)
+    assert not at.error
+    at.run()
+    assert at.button(key="cartpole.pause").label == "Pause"
+    at.button(key="cartpole.stop").click().run()
+
+
+def until(holds):
+    for _ in range(300):
+        if holds():
+            return
+        time.sleep(0.1)
+    pytest.fail("it did not come to that")
 
 
 @pytest.mark.parametrize(

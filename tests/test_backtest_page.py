@@ -83,6 +83,39 @@ def test_at_another_cost_every_part_and_the_interval_are_worked_out_anew(store: 
     assert any("80 bp" in caption.value for caption in at.caption)
 
 
+def test_a_result_that_was_worked_out_anew_is_shown(store: RunStore) -> None:
+    run = trained(store, cost_bps=5.0)
+    at = page()
+    before = total_returns(at)
+    result = store.evaluation(run.id, "final")
+    curve = result["curves"]["test"]
+    curve["actions"] = [1 - action if action < 2 else action for action in curve["actions"]]
+    store.save_evaluation(run.id, "final", result)
+    at.run()
+    after = total_returns(at)
+    assert after["test · agent"] != before["test · agent"]
+    assert after["train · agent"] == before["train · agent"]
+
+
+def show_readable() -> None:
+    from pages.ui.backtest import show_results
+    from pages.ui.problems import readable
+    from pages.ui.server import store
+
+    run = store().runs()[-1]
+    readable(show_results, run.id)("stocks", run, [run])
+
+
+@pytest.mark.parametrize("lost", ["curves", "parts"])
+def test_a_result_of_which_something_is_lost_is_answered_in_a_sentence(store: RunStore, lost: str) -> None:
+    run = trained(store)
+    result = store.evaluation(run.id, "final")
+    store.save_evaluation(run.id, "final", {name: value for name, value in result.items() if name != lost})
+    at = AppTest.from_function(show_readable, default_timeout=60).run()
+    assert not at.exception
+    assert f"python -m pgcore evaluate {run.id}" in at.error[0].value
+
+
 def test_the_headline_of_a_walk_forward_follows_the_slider(store: RunStore) -> None:
     folds = [trained(store, folds=2, fold=fold, cost_bps=5.0) for fold in (0, 1)]
     results = [store.evaluation(run.id, "final") for run in folds]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,13 @@ def test_each_person_sees_and_controls_only_what_is_theirs(
 
     button(anna, "Stop").first.click()
     expect(anna.get_by_text(re.compile(r"stopped(, solved)? · [\d,]+ steps")).first).to_be_visible()
+    anna.goto(f"{address}/runs")
+    table = anna.locator("[data-testid=stDataFrame] canvas").first.bounding_box()
+    anna.mouse.click(table["x"] + 15, table["y"] + 18 + 35)
+    with anna.expect_download() as download:
+        button(anna, "Export").click()
+    with zipfile.ZipFile(download.value.path()) as exported:
+        assert any(name.endswith("config.json") for name in exported.namelist())
 
 
 def test_prices_that_one_person_uploads_are_not_there_for_another(

@@ -35,23 +35,23 @@ def clock(monkeypatch):
 @pytest.fixture
 def get():
     client = TestClient(Starlette(routes=[stream.ROUTE]))
-    return lambda address, **query: client.get(f"/{address}", params=query)
+    return lambda ticket, **query: client.get("/live", params=query, headers={stream.TICKET: ticket})
 
 
 def test_a_look_is_told_what_the_page_has_and_where_its_slider_stands(as_session, get):
     as_session("a")
-    address = stream.stream("board", lambda have, at: {"have": have, "at": at})
-    answer = get(address, have="1f,2e", at="50")
+    ticket = stream.stream("board", lambda have, at: {"have": have, "at": at})
+    answer = get(ticket, have="1f,2e", at="50")
     assert answer.json() == {"have": ["1f", "2e"], "at": "50"}
     assert answer.headers["cache-control"] == "no-store"
 
 
-def test_an_address_cannot_be_guessed(as_session, get):
+def test_a_ticket_cannot_be_guessed_nor_left_out(as_session, get):
     as_session("a")
-    addresses = {stream.stream(f"board {i}", lambda have, at: {}) for i in range(100)}
-    assert len(addresses) == 100
-    assert all(len(address.removeprefix("live/")) >= 32 for address in addresses)
-    assert get("live/board").status_code == 404
+    tickets = {stream.stream(f"board {i}", lambda have, at: {}) for i in range(100)}
+    assert len(tickets) == 100
+    assert all(len(ticket) >= 32 for ticket in tickets)
+    assert get("board").status_code == get("").status_code == 404
 
 
 def test_what_a_session_asks_anew_takes_the_place_of_what_it_asked_and_of_no_others(as_session, get):

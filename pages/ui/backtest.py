@@ -11,8 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.ui.board import Chart, Frame, Number, as_json, board, still_chart
-from pages.ui.login import who
-from pages.ui.problems import told
+from pages.ui.problems import readable
 from pages.ui.server import store
 from pages.ui.text import plain
 from pgcore import market_charts
@@ -65,15 +64,17 @@ def show_results(page: str, run: Run, runs: list[Run]) -> None:
     folds = sorted(
         (each for each in runs if each.config.folds and each.config.seed == run.config.seed), key=lambda each: each.config.fold
     )
-    st.fragment(told(_show_at_cost))(page, run, folds)
+    recorded = _recorded(page, run, result)
+    _price(recorded, run.config.cost_bps)  # what cannot be read is said once, here
+    st.fragment(readable(_show_at_cost, run.id))(page, recorded, folds)
     _trades(page, result)
     with st.expander("What it looks at, and whether it could have seen the future", icon=":material/visibility:"):
         _explain(page, run, result)
 
 
-def _show_at_cost(page: str, run: Run, folds: list[Run]) -> None:
+def _show_at_cost(page: str, recorded: Recorded, folds: list[Run]) -> None:
     """What depends on the trading cost."""
-    recorded = _recorded(who(), run.id, run.updates)
+    run = recorded.run
     walk_place = st.container()
     st.subheader("What it would have earned")
     verdict_place = st.container()
@@ -117,12 +118,12 @@ def _walk(page: str, run: Run, folds: list[Run], cost: float) -> None:
     )
 
 
-@lru_cache(maxsize=4)
-def _recorded(owner: str, run_id: str, updates: int) -> Recorded:  # noqa: ARG001 - parts of the key
-    mine = store()
-    result = mine.evaluation(run_id, "final")
-    assert result is not None
-    return Recorded(mine, mine.run(run_id), result)
+def _recorded(page: str, run: Run, result: dict[str, Any]) -> Recorded:
+    """The one that this session has, for which costs were worked out, as long as it is the same."""
+    known = st.session_state.get(f"{page}.recorded")
+    if known is None or (known.run, known.result) != (run, result):
+        known = st.session_state[f"{page}.recorded"] = Recorded(store(), run, result)
+    return known
 
 
 def _priced(recorded: Recorded, cost: float) -> Priced:

@@ -289,7 +289,8 @@ class Watch {
   async ask(isDue) {
     const have = chartsOf(this.board).map(node => states.get(node).version);
     const query = new URLSearchParams({ have, at: this.input?.value ?? this.at, due: isDue ? 1 : "" });
-    const answer = await fetch(new URL(`${this.stream}?${query}`, document.baseURI)).catch(() => null);
+    const headers = { "X-Live-Ticket": this.stream };
+    const answer = await fetch(new URL(`live?${query}`, document.baseURI), { headers }).catch(() => null);
     if (answer?.ok) return answer.json();
     if (answer?.status === 404) this.turn(this.stream);  // the server was started anew, or what was looked at is gone
     return null;

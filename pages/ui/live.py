@@ -1,6 +1,5 @@
 """A run as it happens: how far it is, what it does, and what came of it."""
 
-import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ import streamlit as st
 
 from pages.ui.board import Chart, Frame, Look, Number, board, drawn, look_at
 from pages.ui.controls import VIEW, write_link
-from pages.ui.problems import told
+from pages.ui.problems import readable, told
 from pages.ui.server import Tail, store, tail
 from pages.ui.steering import Mode, members, mode_of, toolbar
 from pages.ui.stream import watchers
@@ -76,17 +75,8 @@ def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) ->
     if config is not None:
         write_link(page, config, st.session_state.get(f"{page}.run"))
     if shown is not None and shown.is_over:
-        st.fragment(_show)(show_result, shown, runs)
+        st.fragment(readable(show_result, shown.id))(shown, runs)
     return shown
-
-
-def _show(show_result: ShowResult, run: Run, runs: list[Run]) -> None:
-    """A result may come from another version of this program, or in an imported file from anywhere."""
-    try:
-        told(show_result)(run, runs)
-    except (LookupError, TypeError, ValueError):
-        logging.getLogger(__name__).exception("The result of run %s cannot be shown", run.id)
-        st.error(f"The result of this run cannot be shown. Work it out anew with `python -m pgcore evaluate {run.id}`.")
 
 
 def _show_first_point(page: str, run: Run) -> None:
@@ -173,6 +163,8 @@ def _look_at(shown: Run, runs: list[Run]) -> Look:
 
     def look(at: str) -> Frame:
         now = members(mine, mine.run(shown.id))
+        if {run.id for run in now} != tails.keys():
+            raise BadInput("Some of these runs were deleted or restored: the page is drawn anew.")
         return _frame(next(run for run in now if run.id == shown.id), now, tails, _smooth(at))
 
     return look

@@ -3,6 +3,7 @@
 The store can be busy, full or gone at any moment, and a run can be deleted from another tab.
 """
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
@@ -25,6 +26,21 @@ def told(draw: Callable[Given, None]) -> Callable[Given, None]:
             draw(*args, **kwargs)
         except BadInput as error:
             st.error(plain(error))
+
+    return careful
+
+
+def readable(draw: Callable[Given, None], run_id: str) -> Callable[Given, None]:
+    """A part that shows the result of a run: one of another version of this program, or out of a file from anywhere, may lack
+    what is looked for."""
+
+    @wraps(draw)
+    def careful(*args: Given.args, **kwargs: Given.kwargs) -> None:
+        try:
+            told(draw)(*args, **kwargs)
+        except (LookupError, TypeError, ValueError):
+            logging.getLogger(__name__).exception("The result of run %s cannot be shown", run_id)
+            st.error(f"The result of this run cannot be shown. Work it out anew with `python -m pgcore evaluate {run_id}`.")
 
     return careful
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from pgcore.errors import BadInput
 from pgcore.runs.files import export_zip
 from pgcore.runs.formats import neutral
 from pgcore.runs.run import Run
+from pgcore.runs.store import RunStore
 from pgcore.tasks import TASKS
 
 MOST_RUNS = 1_000
@@ -124,7 +126,7 @@ def _actions(selected: list[Run]) -> None:
         "Open",
         icon=":material/open_in_new:",
         disabled=not has_page,
-        on_click=_open,
+        on_click=told_later(_open),
         args=(one,),
         key="runs.open",
         help="Show the run on its page, with its settings on the knobs: change some and train again.",
@@ -146,7 +148,7 @@ def _actions(selected: list[Run]) -> None:
             st.code(one.config.command(), language="bash", wrap_lines=True)
     st.download_button(
         "Export",
-        lambda: export_zip(store(), selected[0].id),
+        partial(_export, store(), selected),
         f"run-{selected[0].id[:8]}.zip" if selected else "run.zip",
         "application/zip",
         disabled=one is None,
@@ -163,6 +165,11 @@ def _actions(selected: list[Run]) -> None:
         args=(selected,),
         key="runs.delete",
     )
+
+
+def _export(of: RunStore, selected: Sequence[Run]) -> bytes:
+    """Streamlit asks for it outside the script, where nobody is logged in: `of` is the store of who was."""
+    return export_zip(of, selected[0].id)
 
 
 def _page_of(run: Run) -> str:

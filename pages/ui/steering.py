@@ -12,6 +12,7 @@ from pgcore.runs.group import create_group, family
 from pgcore.runs.run import Desired, Run
 from pgcore.runs.store import RunStore
 
+RESUMABLE = ("stopped", "failed", "crashed")
 PACES = (0.0, 20.0, 10.0, 5.0, 2.0, 1.0)
 
 
@@ -20,7 +21,7 @@ class Mode:
     """What can be done with the runs of a page and said about them: while it stays, only what they have learned is new."""
 
     is_active: bool = True
-    is_paused: bool = False
+    can_resume: bool = False
     over: int = 0
     problem: str = ""
 
@@ -28,8 +29,9 @@ class Mode:
 def mode_of(runs: list[Run]) -> Mode:
     is_active = any(not run.is_over for run in runs)
     is_paused = is_active and any("pause" in (run.desired, run.status.removesuffix("d")) for run in runs)
+    can_resume = is_paused or (not is_active and any(run.status in RESUMABLE for run in runs))
     problem = pool().problem if any(run.status == "queued" for run in runs) else ""
-    return Mode(is_active, is_paused, sum(run.is_over for run in runs), problem or "")
+    return Mode(is_active, can_resume, sum(run.is_over for run in runs), problem or "")
 
 
 def members(of: RunStore, run: Run) -> list[Run]:
@@ -44,7 +46,7 @@ def toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode, 
 
     `begun` is told of a run as soon as it is begun, before the script is.
     """
-    is_active, is_paused = mode.is_active, mode.is_paused
+    is_active, can_resume = mode.is_active, mode.can_resume
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             "Train",
@@ -57,19 +59,19 @@ def toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode, 
             args=(page, config, begun),
         )
         st.button(
-            "Resume" if is_paused else "Pause",
-            icon=":material/resume:" if is_paused else ":material/pause:",
+            "Resume" if can_resume else "Pause",
+            icon=":material/resume:" if can_resume else ":material/pause:",
             width=112,
             key=f"{page}.pause",
-            disabled=not is_active,
+            disabled=not is_active and not can_resume,
             on_click=told_later(_ask),
-            args=(page, "run" if is_paused else "pause"),
+            args=(page, "run" if can_resume else "pause"),
         )
         st.button(
             "Step",
             icon=":material/skip_next:",
             key=f"{page}.step",
-            disabled=config is None or (is_active and not is_paused),
+            disabled=config is None or (is_active and not can_resume),
             on_click=told_later(_step),
             args=(page, config, begun),
             help="One update, then pause.",
@@ -123,8 +125,7 @@ def _train(page: str, config: TrainConfig, begun: Callable[[Run], object], pause
 
 def _step(page: str, config: TrainConfig, begun: Callable[[Run], object]) -> None:
     """One update of a paused run, or the first of a new one."""
-    run_id = st.session_state.get(f"{page}.run")
-    runs = members(store(), store().run(run_id)) if run_id else []
+    runs = _runs(page)
     if all(run.is_over for run in runs):
         _train(page, config, begun, pause_at=1)
     for run in runs:
@@ -134,12 +135,18 @@ def _step(page: str, config: TrainConfig, begun: Callable[[Run], object]) -> Non
 
 
 def _ask(page: str, desired: Desired) -> None:
-    for run in members(store(), store().run(st.session_state[f"{page}.run"])):
-        if desired == "run" and run.status == "paused":
+    for run in _runs(page):
+        if desired == "run" and (run.status == "paused" or run.status in RESUMABLE):
             store().resume(run.id)
         elif not run.is_over:
             store().request(run.id, desired=desired)
     pool().wake()
+
+
+def _runs(page: str) -> list[Run]:
+    """Those of the page as they stand now; none once it was reset."""
+    run_id = st.session_state.get(f"{page}.run")
+    return members(store(), store().run(run_id)) if run_id else []
 
 
 def _pace(page: str) -> float | None:
@@ -147,8 +154,7 @@ def _pace(page: str) -> float | None:
 
 
 def _set_pace(page: str) -> None:
-    run_id = st.session_state.get(f"{page}.run")
-    for run in members(store(), store().run(run_id)) if run_id else []:
+    for run in _runs(page):
         if not run.is_over:
             store().request(run.id, pace=_pace(page))
 

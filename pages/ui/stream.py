@@ -22,7 +22,8 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from pgcore.errors import BadInput
 from pgcore.runs.database import StoreError
 
-LOOPBACK = ("127.0.0.1", "::1")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+TICKET = "x-live-ticket"
 WATCHES_S = 5.0
 RENEWED_WITHIN_S = 2.0
 Look = Callable[[list[str], str], dict[str, Any]]
@@ -43,11 +44,12 @@ _streams: dict[str, _Stream] = {}
 
 
 def stream(key: str, look: Look) -> str:
-    """Where, relative to the app, this session's page can ask `look(have, at)`.
+    """The ticket with which this session's page can ask `look(have, at)` at `live`.
 
     `have` names what it need not be told again, `at` says where its slider stands. By the same key a session has the same
-    address, which ends with the session; who asks when another look is `due` is told what that one says. The address cannot be
-    guessed and is told to this session alone, and the look sees what it was given: a store of the person whose script made it.
+    ticket, which ends with the session; who asks when another look is `due` is told what that one says. A ticket cannot be
+    guessed, is told to this session alone, and stands in no log of addresses; the look sees what it was given: a store of the
+    person whose script made it.
     """
     context = get_script_run_ctx()
     session = context.session_id if context else ""
@@ -55,12 +57,12 @@ def stream(key: str, look: Look) -> str:
         for token, each in list(_streams.items()):
             if (each.session, each.key) == (session, key):
                 each.look = look
-                return f"live/{token}"
+                return token
             if not _is_open(each.session):
                 del _streams[token]
         token = secrets.token_urlsafe(24)
         _streams[token] = _Stream(session, key, look)
-    return f"live/{token}"
+    return token
 
 
 def watchers() -> int:
@@ -77,7 +79,7 @@ def _is_open(session: str) -> bool:
 
 async def _answer(request: Request) -> Response:
     with _lock:
-        asked = _streams.get(request.path_params["token"])
+        asked = _streams.get(request.headers.get(TICKET, ""))
     if asked is None or not _is_open(asked.session):
         return Response(status_code=404)
     asked.asked_at = time.monotonic()
@@ -85,7 +87,7 @@ async def _answer(request: Request) -> Response:
     if due:
         await _renewed(asked)
     answer = await run_in_threadpool(_look, asked.look, have.split(","), at)
-    if request.client is not None and request.client.host in LOOPBACK:
+    if request.url.hostname in LOOPBACK:
         answer.headers["Content-Encoding"] = "identity"  # packing takes longer than it saves within one machine
     return answer
 
@@ -106,4 +108,4 @@ def _look(look: Look, have: list[str], at: str) -> Response:
         return Response(status_code=404)
 
 
-ROUTE = Route("/live/{token}", _answer)
+ROUTE = Route("/live", _answer)
