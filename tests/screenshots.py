@@ -19,6 +19,7 @@ from tests.test_browser import ROOT, button, end_runs, serve
 SIZES = {"wide": (1440, 900), "narrow": (400, 850)}
 SHOWN = {"cartpole-done-light-wide": "cartpole", "stocks-done-light-wide": "stocks", "runs-compared-light-wide": "runs"}
 OVER = re.compile(r"(solved|done|stopped)(, solved)? · [\d,]+ steps")
+RESULT = re.compile("What it (learned|would have earned)")
 SLOW = "stop_when_solved=off&max_steps=3000000"
 MARKET = "prices=synthetic:mean-reversion,seed=4,rows=3000&window=50&allow_short=on&max_steps=150000"
 
@@ -26,6 +27,7 @@ MARKET = "prices=synthetic:mean-reversion,seed=4,rows=3000&window=50&allow_short
 def train_to_the_end(page: Page) -> None:
     button(page, "Train").click()
     expect(page.get_by_text(OVER)).to_be_visible(timeout=120_000)
+    expect(page.get_by_text(RESULT).first).to_be_visible(timeout=120_000)
     page.wait_for_timeout(2500)
 
 

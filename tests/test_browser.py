@@ -293,6 +293,8 @@ def test_live_charts_keep_their_node_and_zoom_while_training(page, address):
     assert chart.evaluate("node => node.layout.yaxis.range") == [10, 60], "so is the zoom"
     button(page, "Stop").click()
     expect(page.get_by_text(re.compile(r"stopped(, solved)? · [\d,]+ steps"))).to_be_visible()
+    ends = "[node._fullLayout.xaxis.range[1], node._fullData[0].x.at(-1)]"
+    page.wait_for_function(f"() => {{ const node = document.querySelector('.live-chart'), [a, b] = {ends}; return a === b; }}")
 
 
 def test_the_moving_average_follows_its_slider_while_it_is_dragged(page, address):

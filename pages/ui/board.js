@@ -176,11 +176,12 @@ function chart(node, { figure: text, version, identity, alt, height, growing }) 
   if (!states.has(node)) resized.observe(node);
   states.set(node, state);
   const style = getComputedStyle(node), colour = style.getPropertyValue("--st-text-color");
-  if (text === null || (version === state.version && colour === state.colour)) return;
+  const isShown = version === state.version && growing === state.growing && colour === state.colour;
+  if (text === null || isShown) return;
   const figure = JSON.parse(text);
   for (const trace of figure.data) Object.assign(trace, { x: decoded(trace.x), y: decoded(trace.y) });
   figure.layout = themed({ ...figure.layout, uirevision: identity, height }, style);
-  Object.assign(state, { version, colour });
+  Object.assign(state, { version, growing, colour });
   state.next = {
     figure,
     isGrowing: growing,
