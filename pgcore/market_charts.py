@@ -104,6 +104,7 @@ def equity_chart(curves: Mapping[str, Mapping[str, Any]]) -> go.Figure:
     layout = frame("Equity, net of costs", "", "equity (start = 1)") | {"hovermode": "x unified"}
     layout["xaxis"] |= {"type": "date", "anchor": "y2"}
     layout["yaxis"] |= {"type": "log", "domain": [0.32, 1.0]}
+    layout["legend"] |= {"y": -0.12, "yanchor": "top"}  # below: where it is narrow it takes three lines
     layout["yaxis2"] = {"title": {"text": "drawdown"}, "tickformat": ".0%", "domain": [0.0, 0.26]}
     layout |= _shades({part: (curve["dates"][0], curve["dates"][-1]) for part, curve in curves.items()})
     return go.Figure({"data": traces, "layout": layout})
