@@ -112,7 +112,10 @@ class Guard:
 
 def _asks_for_another(host: str) -> bool:
     own = st.get_option("server.address") in LOOPBACK and not st.get_option("server.allowedHosts") and not login.providers()
-    return own and urlsplit(f"//{host}").hostname not in LOOPBACK
+    try:
+        return own and urlsplit(f"//{host}").hostname not in LOOPBACK
+    except ValueError:  # no host at all, such as `[::1`
+        return True
 
 
 app = st.App(

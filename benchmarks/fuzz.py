@@ -1,7 +1,9 @@
 """Links and files that nobody should send, from a seed: for `benchmarks.stress` and the tests."""
 
 import gzip
+import io
 import random
+import zipfile
 from collections.abc import Callable, Iterator
 from urllib.parse import urlencode
 
@@ -126,6 +128,7 @@ def files(seed: int) -> Iterator[tuple[str, bytes]]:
         lambda rng, data: gzip.compress(_flipped(rng, data), 1),
         lambda rng, data: _flipped(rng, zipped(data)),
         lambda _, data: zipped(zipped(data)),
+        lambda rng, _: lying_zip("prices.csv", rng.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))),
         lambda rng, _: gzip.compress(b"0" * rng.choice((1_000_000, 40_000_000)), 6),
         lambda rng, _: rng.randbytes(rng.choice((0, 1, 7, 100, 5000))),
     )
@@ -134,6 +137,14 @@ def files(seed: int) -> Iterator[tuple[str, bytes]]:
         for _ in range(rng.randint(1, 2)):
             data = rng.choice(spoil)(rng, data)[:5_000_000]
         yield rng.choice(NAMES), data
+
+
+def lying_zip(name: str, method: int) -> bytes:
+    """A zip file with one entry of 10 MB, packed by this method of zipfile, that its directory says is of 50 bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr(name, bytes(10_000_000))
+    return buffer.getvalue().replace((10_000_000).to_bytes(4, "little"), (50).to_bytes(4, "little"))
 
 
 def _cut(rng: random.Random, data: bytes) -> bytes:

@@ -43,6 +43,9 @@ def stop(page: Page) -> None:
 
 
 def select_runs(page: Page) -> None:
+    page.get_by_label("Find").fill("CartPole solved")  # seeds of one configuration
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(2000)
     box = page.locator("[data-testid=stDataFrame] canvas").first.bounding_box()
     for row in (1, 2, 3):
         page.mouse.click(box["x"] + 15, box["y"] + 18 + 35 * row)

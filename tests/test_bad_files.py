@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.fuzz import lying_zip
 from pgcore.market.csv_import import LIMIT_BYTES, import_prices
 from pgcore.market.prices import PriceError
 from tests.price_files import HTML_ERROR, JSON_ERROR, Dialect, base_series, workbook, zipped
@@ -113,6 +115,38 @@ class TestBadInput:
         pq.write_table(pa.table({"Date": once, "Close": np.arange(1_000_000.0)}), packed)
         with pytest.raises(PriceError, match="unpacks to more than 200 MB"):
             import_prices(packed.getvalue())
+
+    @pytest.mark.parametrize(
+        ("method", "sentence"),
+        [
+            (zipfile.ZIP_DEFLATED, r"cannot be unpacked \(Bad CRC"),
+            (zipfile.ZIP_BZIP2, r"pack it again the ordinary way \(deflate\)"),
+            (zipfile.ZIP_LZMA, r"pack it again the ordinary way \(deflate\)"),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["prices.csv", "xl/workbook.xml"])
+    def test_a_zip_that_says_it_is_small_costs_no_more_than_it_says(self, name, method, sentence):
+        bomb = lying_zip(name, method)
+        tracemalloc.start()
+        try:
+            with pytest.raises(PriceError, match=sentence):
+                import_prices(bomb)
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert most < 2_000_000
+
+    def test_a_damaged_zip_packed_by_lzma(self):
+        whole = lying_zip("prices.csv", zipfile.ZIP_LZMA)
+        with pytest.raises(PriceError, match="pack it again"):
+            import_prices(whole[:45] + b"\xff" * 5 + whole[50:])
+
+    def test_a_sheet_that_a_workbook_lists_many_times_is_read_once(self):
+        packed = io.BytesIO(workbook([["Date", "Close"], *([45293 + i, 1.5 + i] for i in range(5))]))
+        with zipfile.ZipFile(packed, "a") as archive:
+            archive.infolist().extend(archive.infolist() * 20)
+            archive.comment = b"written anew, with its directory"
+        assert import_prices(packed.getvalue()).report.encoding == "Excel workbook"
 
     def test_a_workbook_that_counts_from_1904(self):
         packed = io.BytesIO()

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
+from benchmarks.fuzz import lying_zip
 from pgcore.acting import read_actor
 from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
@@ -362,6 +363,15 @@ def test_a_zip_bomb_is_not_unpacked(store: RunStore, elsewhere: RunStore, monkey
     with pytest.raises(BadInput):
         import_run(elsewhere, lying)
     assert elsewhere.runs() == []
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_whose_unpacking_has_no_bounds_is_not_opened(elsewhere: RunStore, method: int) -> None:
+    bomb = lying_zip("config.json", method)
+    damaged = bomb[:45] + b"\xff" * 5 + bomb[50:]
+    for zip_file in (bomb, damaged):
+        with pytest.raises(BadInput, match=r"pack it again the ordinary way \(deflate\)"):
+            import_run(elsewhere, zip_file)
 
 
 def test_a_zip_of_many_files_or_of_one_name_twice_is_refused(store: RunStore, elsewhere: RunStore) -> None:

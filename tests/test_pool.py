@@ -12,8 +12,11 @@ import psutil
 import pytest
 
 from pgcore.config import TrainConfig
+from pgcore.errors import BadInput
 from pgcore.runs import pool as pool_module
+from pgcore.runs.database import StoreError
 from pgcore.runs.pool import Pool
+from pgcore.runs.process import Process
 from pgcore.runs.store import RunStore
 
 ROOT = Path(__file__).parents[1]
@@ -199,6 +202,74 @@ def test_wake_never_fails_for_a_store_that_is_away(
     monkeypatch.setattr(RunStore, "assign", away)
     pool.wake()
     eventually(lambda: pool.problem == "The disk is full.")
+
+
+def test_a_run_removed_for_good_before_its_trainer_is_buried_stops_nothing(
+    store: RunStore, make_pool: MakePool, children: Callable[[], set[int]]
+) -> None:
+    pool = make_pool(store)
+    run_id = store.create_run(TrainConfig(), name="until told")
+    pool.wake()
+    eventually(lambda: store.run(run_id).status == "running")
+    pid = store.run(run_id).process.pid
+    with pool._lock:  # the pool does not look before the run is gone
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: store.run(run_id).status == "crashed")
+        store.purge(run_id)
+    eventually(lambda: pid not in children())
+    ids = [store.create_run(TrainConfig()) for _ in range(2)]  # one more than wait for a run
+    eventually(lambda: status_of(store, *ids) == ["finished"] * 2)
+    assert pool.problem == ""
+
+
+@pytest.mark.parametrize(
+    "trouble", [psutil.NoSuchProcess(1), psutil.AccessDenied(1), BadInput("No such run."), OSError("Full.")]
+)
+def test_the_pool_goes_on_after_what_it_could_not_do(
+    store: RunStore, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    monkeypatch.setattr(pool_module, "RESTART_AFTER_S", 0.2)
+    troubles = [trouble]
+    process_of = pool_module.process_of
+
+    def once_in_trouble(pid: int) -> Process:
+        if troubles:
+            raise troubles.pop()
+        return process_of(pid)
+
+    monkeypatch.setattr(pool_module, "process_of", once_in_trouble)
+    pool = make_pool(store)
+    eventually(lambda: pool.problem == str(trouble))
+    eventually(lambda: pool.ready == 1 and pool.problem == "")
+
+
+def test_a_trainer_that_may_not_be_killed_keeps_no_other_run_waiting(
+    store: RunStore, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(process: Process) -> None:
+        raise psutil.AccessDenied(process.pid)
+
+    monkeypatch.setattr(pool_module, "KILL_AFTER_S", 0.1)
+    pool = make_pool(store)
+    deaf = store.create_run(TrainConfig(), name="deaf")
+    pool.wake()
+    eventually(lambda: store.run(deaf).status == "running")
+    with monkeypatch.context() as patched:
+        patched.setattr(Process, "kill", denied)
+        store.request(deaf, desired="stop")
+        eventually(lambda: store.unheeded_stops(pool_module.KILL_AFTER_S) != [])
+        ids = [store.create_run(TrainConfig()) for _ in range(2)]  # one more than wait for a run
+        eventually(lambda: status_of(store, *ids) == ["finished"] * 2)
+    eventually(lambda: store.run(deaf).status == "crashed")
+
+
+def test_a_data_directory_that_cannot_be_made_is_said_in_a_sentence(
+    store: RunStore, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PGLAB_HOME", str(tmp_path / "file" / "below"))
+    with pytest.raises(StoreError, match=r"data directory .*below cannot be made \(Not a directory\): choose another one"):
+        make_pool(store)
 
 
 SERVER = """

@@ -1,4 +1,4 @@
-"""What a server does as it starts."""
+"""What a server does as it starts, and whom it answers."""
 
 import asyncio
 import time
@@ -7,6 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
+from starlette.responses import PlainTextResponse
+from starlette.types import Message
 
 import app
 from pgcore.config import TrainConfig
@@ -31,3 +33,26 @@ def test_a_server_removes_what_was_deleted_more_than_a_week_ago(tmp_path: Path, 
 
     asyncio.run(start_and_end())
     assert {run.id for run in store.runs(include_deleted=True)} == set(run_ids[1:])
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8501", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:8501", 200),
+        ("evil.example", 403),
+        ("[::1", 403),
+        ("[evil]", 403),
+        ("", 403),
+    ],
+)
+def test_only_a_request_for_this_machine_by_its_own_name_is_answered(host: str, status: int) -> None:
+    said: list[Message] = []
+
+    async def say(message: Message) -> None:
+        said.append(message)
+
+    scope = {"type": "http", "headers": [(b"host", host.encode())]}
+    asyncio.run(app.Guard(PlainTextResponse("welcome"))(scope, None, say))
+    assert said[0]["status"] == status

@@ -218,6 +218,14 @@ def test_listings_are_newest_first_and_filtered(store: RunStore) -> None:
     assert [run.id for run in store.runs(limit=1)] == [second]
 
 
+def test_a_group_is_listed_whole_though_it_is_longer_than_a_listing(store: RunStore) -> None:
+    with store.transaction() as together:
+        for _ in range(201):
+            together.create_run(TrainConfig(), group="twenty seeds, twenty folds")
+    assert len(store.runs()) == 200
+    assert len(store.runs(group="twenty seeds, twenty folds")) == 201
+
+
 def test_deleted_runs_are_out_of_sight_until_restored_and_gone_when_purged(store: RunStore) -> None:
     run_id = store.create_run(TrainConfig())
     store.append_records(run_id, [record(1)])
@@ -619,6 +627,32 @@ def test_pools_on_one_machine_share_its_cap_and_never_a_run(store_url: str) -> N
     assert sorted(filter(None, given)) == sorted(ids[:3])
     assert [run.position for run in reversed(store.runs())] == [None, None, None, 1, 2, 3]
     store.close()
+
+
+def test_a_paused_run_keeps_its_place_until_it_gives_its_process_up(store: RunStore) -> None:
+    paused, waiting = (store.create_run(TrainConfig()) for _ in range(2))
+    assert store.assign(this_process(), cap=1) == paused
+    mine = store.claim(paused, this_process())
+    mine.heartbeat(paused, 60.0, status="paused")
+    assert store.assign(this_process(), cap=1) is None
+    mine.park(paused)
+    assert store.assign(this_process(), cap=1) == waiting
+
+
+def test_a_terminal_whose_run_is_paused_and_never_gives_its_process_up_keeps_nobody_waiting(store: RunStore) -> None:
+    of_a_terminal = store.create_run(TrainConfig(), process=this_process())
+    waiting = store.create_run(TrainConfig())
+    mine = store.claim(of_a_terminal, this_process())
+    assert store.assign(this_process(), cap=1) is None
+    mine.heartbeat(of_a_terminal, 60.0, status="paused")
+    assert store.assign(this_process(), cap=1) == waiting
+
+
+def test_a_run_whose_terminal_ended_before_taking_it_waits_behind_those_that_wait(store: RunStore) -> None:
+    waiting = store.create_run(TrainConfig())
+    of_a_terminal = store.create_run(TrainConfig(), process=GONE)
+    store.reconcile()
+    assert [store.run(run_id).position for run_id in (waiting, of_a_terminal)] == [1, 2]
 
 
 def _together(task: object, times: int) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from pgcore.config import TrainConfig
+from pgcore.config import TrainConfig, estimators_for
 from pgcore.errors import BadInput
+from pgcore.estimators import ESTIMATORS
 from pgcore.runs import attempt as attempt_module
 from pgcore.runs import journal as journal_module
 from pgcore.runs.attempt import Attempt, policy_stride
@@ -32,6 +33,7 @@ from tests.walker import Walker, alike, updates
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 60.0
+VALIDATED = TrainConfig(task="stocks", estimator="reward-to-go", num_envs=4, episode_rows=30, max_steps=3000)
 
 
 def judge(config: TrainConfig, policy: Any, prices: object) -> dict[str, Any]:
@@ -112,7 +114,7 @@ def test_the_policy_chosen_on_validation_takes_no_place_in_the_history(store: Ru
         made.append(Trainer(config, prices))
         return made[0]
 
-    run = train_run(store, store.create_run(REAL["stocks, reward-to-go"].replace(max_steps=3000)), make_trainer=make)
+    run = train_run(store, store.create_run(VALIDATED), make_trainer=make)
     chosen = store.evaluation(run.id, "final")["checkpoint"]["update"]
     last = store.policies(run.id)[-1][0]
     assert chosen < last == run.updates
@@ -276,6 +278,16 @@ def test_a_trainer_that_lost_its_run_ends_and_leaves_it_alone(store: RunStore) -
     assert store.run(run_id) == taken[0]
 
 
+def test_a_trainer_that_lost_its_run_while_it_is_judged_ends_too(store: RunStore) -> None:
+    def lose(*_: object) -> dict[str, Any]:
+        raise Superseded("Another process trains this run now.")
+
+    run_id = store.create_run(updates(3))
+    with pytest.raises(Superseded):
+        walk(store, run_id, judge=lose)
+    assert (store.run(run_id).status, [event.kind for event in store.events(run_id)]) == ("running", ["attempt"])
+
+
 # ---- when the store fails
 
 
@@ -325,6 +337,59 @@ def test_a_store_that_stays_away_is_given_up_in_the_end(store: RunStore) -> None
 
     with pytest.raises(StoreError, match="disk is full"):
         journal.insist(away, patience_s=0.0)
+
+
+def test_a_store_that_is_away_before_the_evaluation_does_not_change_what_is_chosen(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = train_run(store, store.create_run(VALIDATED))
+    real, refusals = RunStore.transaction, [0]
+
+    def transaction(self: RunStore, durable: bool = False) -> Any:
+        if refusals[0]:
+            refusals[0] -= 1
+            raise StoreError("The disk is full.")
+        return real(self, durable)
+
+    def go_away(record: Any) -> None:
+        """Before any policy is stored, and until it has refused twice after the last update."""
+        refusals[0] = 3 if record.update == undisturbed.updates else 1000
+
+    monkeypatch.setattr(RunStore, "transaction", transaction)
+    run = train_run(store, store.create_run(VALIDATED), go_away)
+    assert run.store_retries >= 3
+    assert store.policies(run.id) == store.policies(undisturbed.id)
+    assert store.policy_bytes(run.id) == store.policy_bytes(undisturbed.id)
+    assert store.evaluation(run.id, "final") == store.evaluation(undisturbed.id, "final")
+
+
+@pytest.mark.parametrize("refused", ["list", "first", "chosen"])
+def test_a_policy_that_cannot_be_read_at_once_costs_no_evaluation(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    undisturbed = train_run(store, store.create_run(VALIDATED))
+    kept = len(store.policies(undisturbed.id))
+    refuse_at = {"list": 1, "first": 2, "chosen": 1 + kept + 1}[refused]
+    reads: list[str] = []
+
+    def reading(method: str) -> Callable[..., Any]:
+        real = getattr(RunStore, method)
+
+        def read(*args: Any) -> Any:
+            reads.append(method)
+            if len(reads) == refuse_at:
+                raise StoreError("The run store is busy.")
+            return real(*args)
+
+        return read
+
+    for method in ("policies", "policy_bytes"):
+        monkeypatch.setattr(RunStore, method, reading(method))
+    run = train_run(store, store.create_run(VALIDATED))
+    assert len(reads) > refuse_at
+    assert run.store_retries >= 1
+    assert [event.kind for event in store.events(run.id)] == ["attempt"]
+    assert store.evaluation(run.id, "final") == store.evaluation(undisturbed.id, "final")
 
 
 def test_too_many_records_waiting_hold_the_training_up(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,15 +443,21 @@ def test_at_most_five_seconds_of_work_are_not_in_a_checkpoint(
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["pgcore.runs.worker", "tests.walker"])
+SMALL = {"num_envs": 4, "rollout_steps": 32, "hidden_sizes": (8,), "replay_start": 100, "gradient_steps": 8}
 REAL = {
-    "CartPole, ppo": TrainConfig(num_envs=8, rollout_steps=16, max_steps=8000, stop_when_solved=False),
-    "CartPole, reinforce": TrainConfig(
-        estimator="reinforce", policy="linear", num_envs=4, max_steps=12000, stop_when_solved=False
-    ),
-    "CartPole, trpo": TrainConfig(estimator="trpo", num_envs=8, rollout_steps=16, max_steps=6000, stop_when_solved=False),
-    "CartPole, dqn": TrainConfig(estimator="dqn", max_steps=4000, stop_when_solved=False),
-    "stocks, reward-to-go": TrainConfig(task="stocks", estimator="reward-to-go", num_envs=4, episode_rows=30, max_steps=9000),
+    f"{task}, {estimator}": TrainConfig(
+        task=task,
+        estimator=estimator,
+        episode_rows=30,
+        stop_when_solved=False,
+        max_steps=900 if ESTIMATORS[estimator].loop == "listing" else 4000,  # one episode an update, not four
+        **SMALL,
+    )
+    for task in ("CartPole-v1", "stocks")
+    for estimator in estimators_for(task)
+    if ESTIMATORS[estimator].repeatable
 }
+PACE = 40.0  # updates a second: slow enough to be hit on the way, whatever the estimator costs
 
 
 def train_in_child(url: str, run_id: str, is_real: bool) -> None:
@@ -440,7 +511,8 @@ def test_told_to_end_by_a_signal_a_run_stops_in_order_and_can_go_on(store: RunSt
 def test_a_killed_and_resumed_run_is_bit_identical(tmp_path: Path, name: str) -> None:
     store = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
     run_id = store.create_run(REAL[name])
-    trained_through_kills(store, run_id, [3, 12, 25], is_real=True)
+    store.request(run_id, pace=PACE)
+    trained_through_kills(store, run_id, [3, 12], is_real=True)
     whole = train_run(store, store.create_run(REAL[name]))
     assert store.run(run_id).status == whole.status == "finished"
     assert len(store.events(run_id)) > 1

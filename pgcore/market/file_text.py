@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pgcore.market.column_names import meaning
 from pgcore.market.header import kind
 from pgcore.market.prices import PriceError
-from pgcore.market.workbook import read_parquet, read_workbook
+from pgcore.market.workbook import read_parquet, read_workbook, unpack
 
 LIMIT_BYTES = 200 * 2**20
 LONGEST_LINE = 2**20
@@ -127,7 +127,7 @@ def _open_zip(data: bytes) -> FileText:
         if "[Content_Types].xml" in names or "mimetype" in names or len(files) != 1:
             listed = ", ".join(sorted(names)[:3]) or "nothing"
             raise PriceError(f"The file is a packed file that holds {listed}: unpack it and give one CSV or .xlsx file.")
-        inner = archive.read(files[0])
+        inner = unpack(archive, files[0].filename)
     except PriceError:
         raise
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:

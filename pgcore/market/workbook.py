@@ -22,6 +22,17 @@ _TEXT = re.compile(r"<(?:\w+:)?t(?:\s[^>]*)?>([^<]*)<")
 _READING_AID = re.compile(r"<(?:\w+:)?rPh\b.*?</(?:\w+:)?rPh>", re.DOTALL)
 
 
+def unpack(archive: zipfile.ZipFile, name: str) -> bytes:
+    """An entry of a zip file, never more of it than the directory says. Raises PriceError where it is not packed by deflate."""
+    entry = archive.getinfo(name)
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile unpacks all others without bounds
+        raise PriceError(
+            "The file is packed in a way that is not unpacked here: pack it again the ordinary way (deflate), or unpack it."
+        )
+    with archive.open(entry) as file:
+        return file.read(entry.file_size)  # told no size, zipfile unpacks up to 2 GB before it looks at what the directory says
+
+
 def read_workbook(archive: zipfile.ZipFile) -> tuple[bytes, str]:
     """The first sheet that holds a table as CSV, and a note where there were others to choose from.
 
@@ -30,11 +41,11 @@ def read_workbook(archive: zipfile.ZipFile) -> tuple[bytes, str]:
     costs nothing. The caller bounds what is unpacked. Raises PriceError for damaged workbooks.
     """
     try:
-        if re.search(rb'date1904="(?:1|true)"', archive.read("xl/workbook.xml")):
+        if re.search(rb'date1904="(?:1|true)"', unpack(archive, "xl/workbook.xml")):
             raise PriceError(
                 "The workbook counts days from 1904, as old Mac versions of Excel did: save it as CSV and give that."
             )
-        names = archive.namelist()
+        names = dict.fromkeys(archive.namelist())  # one name may stand there many times
         texts = _shared_texts(archive) if "xl/sharedStrings.xml" in names else []
         sheets = sorted((name for name in names if re.fullmatch(r"xl/worksheets/[^/]+\.xml", name)), key=_number_in)
         tables = [rows for sheet in sheets if len(rows := list(_rows(archive, sheet, texts))) > 1]
@@ -55,7 +66,7 @@ def _number_in(name: str) -> int:
 
 def _pieces(archive: zipfile.ZipFile, name: str, tag: str) -> Iterator[str]:
     """The text up to the end of each element of this name."""
-    text = archive.read(name).decode()
+    text = unpack(archive, name).decode()
     prefix = re.search(rf"</(\w+:)?{tag}>", text)
     end = prefix[0] if prefix else f"</{tag}>"
     start = 0

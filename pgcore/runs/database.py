@@ -42,7 +42,7 @@ class Database:
         self.patience_s = patience_s
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         if self.is_sqlite:
-            _make_directory(Path(str(self.url.database)).parent)
+            make_directory(Path(str(self.url.database)).parent)
         self.engine = _sqlite(self.url, patience_s) if self.is_sqlite else _postgresql(self.url, patience_s)
         schema.migrate(self)
 
@@ -129,7 +129,8 @@ def _resolve(url: str | None) -> URL:
     return parsed.set(drivername="sqlite", database=str(Path(parsed.database).absolute()))
 
 
-def _make_directory(directory: Path) -> None:
+def make_directory(directory: Path) -> None:
+    """Make the data directory where there is none. Raises StoreError."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

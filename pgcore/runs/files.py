@@ -191,6 +191,10 @@ def _entries(source: str | Path | bytes) -> Iterator[tuple[str, IO[bytes]]]:
             if inside.is_absolute() or ".." in inside.parts or is_link or any(c in entry.filename for c in "\\:\0"):
                 raise BadInput(f"The zip points outside its folder ({entry.filename[:80]!r}): give the zip that export wrote.")
             if inside.name in KNOWN and len(inside.parts) <= 2 and not entry.is_dir():
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without bounds
+                    raise BadInput(
+                        "The zip is packed in a way that is not unpacked here: pack it again the ordinary way (deflate)."
+                    )
                 with archive.open(entry) as file:
                     yield inside.name, file
 

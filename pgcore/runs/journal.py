@@ -26,7 +26,8 @@ class Journal:
     """The trainer's end of the store. No method raises StoreError but those that say so; all raise Superseded.
 
     `store` is at first any, after `claim` the trainer's own. What is put into `records`, `policies` (thinned to multiples
-    of `keep_every`), `checkpoint`, `chosen` (the run's own policy) and `evaluation` waits for the next `sync` or `conclude`.
+    of `keep_every`), `checkpoint`, `chosen` (the run's own policy) and `evaluation` waits for the next `sync`, `flush` or
+    `conclude`.
     `control` is what was wanted when last heard.
     """
 
@@ -67,21 +68,11 @@ class Journal:
 
     def sync(self, expected_next_s: float) -> bool:
         """Write what waits, with a sign of life, and hear what is wanted; False where the store would not have it now."""
+        return self._attempt(lambda: self._exchange(expected_next_s))
 
-        def talk() -> None:
-            with self.store.transaction(durable=self.checkpoint is not None) as store:
-                self._write(store)
-                store.heartbeat(self.run_id, expected_next_s, status=self.status, store_retries=self.retries)
-                pause_at = self.control.pause_at
-                if pause_at is not None and self.update >= pause_at:
-                    store.reach_pause(self.run_id, self.update)
-                self.control = store.control(self.run_id)
-
-        if not self._attempt(talk):
-            return False
-        self._forget()
-        self.synced_at = time.monotonic()
-        return True
+    def flush(self, expected_next_s: float) -> None:
+        """A sync that what comes next builds on. Raises StoreError after minutes in vain."""
+        self.insist(lambda: self._exchange(expected_next_s))
 
     def listen(self) -> None:
         """Hear what is wanted. When to write next stays as it was, however often one listens."""
@@ -127,6 +118,17 @@ class Journal:
                     raise
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+    def _exchange(self, expected_next_s: float) -> None:
+        with self.store.transaction(durable=self.checkpoint is not None) as store:
+            self._write(store)
+            store.heartbeat(self.run_id, expected_next_s, status=self.status, store_retries=self.retries)
+            pause_at = self.control.pause_at
+            if pause_at is not None and self.update >= pause_at:
+                store.reach_pause(self.run_id, self.update)
+            self.control = store.control(self.run_id)
+        self._forget()
+        self.synced_at = time.monotonic()
 
     def _attempt(self, talk: Callable[[], None]) -> bool:
         started = time.monotonic()

@@ -26,9 +26,9 @@ def attended_by(process: Process | None) -> dict[str, Any]:
 
 
 def waiting(process: Process | None) -> dict[str, Any]:
-    """The columns of a run that waits in the queue, or is handed to a process at once."""
-    status = "queued" if process is None else "starting"
-    return attended_by(process) | {"status": status, "queued": time.time(), "desired": "run", "ended": None, "error": ""}
+    """The columns of a run that waits in the queue, or is handed to a process at once and was never `queued`."""
+    place = {"status": "starting", "queued": None} if process else {"status": "queued", "queued": time.time()}
+    return attended_by(process) | place | {"desired": "run", "ended": None, "error": ""}
 
 
 def claim(connection: Connection, key: int, process: Process) -> int | None:
@@ -46,8 +46,13 @@ def claim(connection: Connection, key: int, process: Process) -> int | None:
 
 
 def assign(connection: Connection, process: Process, cap: int) -> str | None:
-    """Hand the run that waits longest to an idle process, unless `cap` runs are trained on its machine; the run's id."""
-    busy = sa.select(sa.func.count()).where(runs.c.host == process.host, runs.c.status.in_(("starting", "running")))
+    """Hand the run that waits longest to an idle process, unless `cap` runs have a place on its machine; the run's id.
+
+    A paused one keeps its place until it parks, since it goes on the moment it is asked to. One that was never queued, as
+    from a terminal, does not park and would hold the queue up for good: paused, it has no place.
+    """
+    has_place = runs.c.status.in_(("starting", "running")) | ((runs.c.status == "paused") & runs.c.queued.is_not(None))
+    busy = sa.select(sa.func.count()).where(runs.c.host == process.host, has_place)
     if connection.execute(busy).scalar_one() >= cap:
         return None
     waiting_runs = sa.select(runs.c.key).where(runs.c.status == "queued", runs.c.deleted.is_(None))
@@ -97,7 +102,7 @@ def settle(connection: Connection, row: Any) -> bool:
         return False
     values: dict[str, Any] = {"status": status}
     if status == "queued":
-        values |= attended_by(None)
+        values |= attended_by(None) | {"queued": sa.func.coalesce(runs.c.queued, time.time())}
     elif status == "crashed":
         values |= {"ended": row.heartbeat, "error": GONE}
     unchanged = (runs.c.status == row.status) & (runs.c.attempt == row.attempt)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from pgcore.runs.database import StoreError, data_directory
+from pgcore.errors import BadInput
+from pgcore.runs.database import StoreError, data_directory, make_directory
 from pgcore.runs.process import Process, process_of
 from pgcore.runs.store import RunStore
 
@@ -106,7 +107,8 @@ class Pool:
         return sum(worker.is_ready for worker in self._idle)
 
     def start(self) -> None:
-        self._log.parent.mkdir(parents=True, exist_ok=True)
+        """Raises StoreError where the data directory, which holds the workers' log, cannot be made."""
+        make_directory(self._log.parent)
         if self._log.exists() and self._log.stat().st_size > LOG_BYTES:
             self._log.unlink()
         self._thread.start()
@@ -132,7 +134,7 @@ class Pool:
         while not self._is_closing:
             try:
                 self._look()
-            except (StoreError, OSError) as error:
+            except (BadInput, OSError, psutil.Error) as error:
                 self.problem = str(error)
                 self._spawn_at = time.monotonic() + RESTART_AFTER_S
             self._stir.wait(LOOK_EVERY_S)
@@ -147,7 +149,8 @@ class Pool:
         self._fill()
         for run in self.store.unheeded_stops(KILL_AFTER_S):
             assert run.process is not None
-            run.process.kill()
+            with contextlib.suppress(psutil.AccessDenied):  # somebody else's process, which their own pool ends
+                run.process.kill()
         if self.ready:
             self.problem = ""
 
@@ -160,7 +163,8 @@ class Pool:
             if worker in self._idle:
                 self._idle.remove(worker)
             elif (run_id := self._training.pop(worker)) and worker.exit_code:
-                self.store.add_event(run_id, "process", f"Its process ended with code {worker.exit_code}.")
+                with contextlib.suppress(BadInput):  # the run is removed for good; a store that is away says so right after
+                    self.store.add_event(run_id, "process", f"Its process ended with code {worker.exit_code}.")
 
     def _fill(self) -> None:
         while (

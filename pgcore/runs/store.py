@@ -77,14 +77,18 @@ class RunStore(RunData):
         include_deleted: bool = False,
         limit: int = 200,
     ) -> list[Run]:
-        """Newest first, each in its true state; of one owner, on one price history, of one group."""
+        """Newest first, each in its true state; of one owner, on one price history, of one group.
+
+        At most `limit`, but a group is always whole.
+        """
         self.reconcile()
         wanted = {runs.c.owner: self.owner or owner or None, runs.c.prices: prices, runs.c.group_name: group}
         statement = _WITH_POSITION.where(*(column == value for column, value in wanted.items() if value is not None))
         if not include_deleted:
             statement = statement.where(runs.c.deleted.is_(None))
+        statement = statement.order_by(runs.c.created.desc(), runs.c.key.desc()).limit(None if group else limit)
         with self._reading() as connection:
-            rows = connection.execute(statement.order_by(runs.c.created.desc(), runs.c.key.desc()).limit(limit)).all()
+            rows = connection.execute(statement).all()
         return [run_from_row(row) for row in rows]
 
     def last_change(self) -> tuple[int, float]:

@@ -86,11 +86,12 @@ def _result(run: Run, attempt: Attempt, judge: Judge, prices: PriceSeries | None
     That one is then the run's own policy, whatever came after it.
     """
     journal = attempt.journal
-    scores = validated(journal.store, run) if run.prices else []
+    scores = journal.insist(lambda: validated(journal.store, run)) if run.prices else []
+    scores = [score for score in scores if score[0] <= journal.update]  # none of an attempt that got further, and crashed
     if not scores:
         return judge(run.config, attempt.trainer.policy, prices)
     update, env_steps, growth = max(scores, key=lambda score: score[2])
-    state = journal.store.policy_bytes(run.id, update)
+    state = journal.insist(lambda: journal.store.policy_bytes(run.id, update))
     assert state is not None
     journal.chosen = Snapshot(update, env_steps, state)
     checkpoint = {"update": update, "env_steps": env_steps, "validation_growth": growth}
@@ -99,9 +100,11 @@ def _result(run: Run, attempt: Attempt, judge: Judge, prices: PriceSeries | None
 
 def _evaluate(journal: Journal, judge: Callable[[], dict[str, Any]]) -> None:
     """A result that cannot be had is an event of the run, not its failure."""
-    journal.sync(expected_next_s=EVALUATION_S)
+    journal.flush(expected_next_s=EVALUATION_S)  # the last policies may be the best: they are chosen from what is in the store
     try:
         journal.evaluation = judge()
+    except (Superseded, StoreError):
+        raise
     except Exception:
         message = traceback.format_exc()[-MAX_ERROR:]
         journal.insist(lambda: journal.store.add_event(journal.run_id, "evaluation failed", message))
