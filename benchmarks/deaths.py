@@ -79,8 +79,10 @@ def _kill_and_resume(store: RunStore, pool: Pool, ids: list[str], seconds: float
 
 def _differences(store: RunStore, one: str, other: str) -> str:
     """In what the outcome of two runs of one config differs."""
+    rows, others = _said(store, one), _said(store, other)
+    alike_until = next((k for k, (row, its) in enumerate(zip(rows, others, strict=False)) if row != its), len(rows))
     parts = {
-        "records": _said(store, one) == _said(store, other),
+        f"records after update {alike_until} of {len(others)}": rows == others,
         "policy": store.policy_bytes(one) == store.policy_bytes(other),
         "evaluation": store.evaluation(one, "final") == store.evaluation(other, "final"),
     }
