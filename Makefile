@@ -12,7 +12,9 @@ PYTEST_FLAGS ?= -n auto
 .DEFAULT_GOAL := run
 
 run: .venv/app
-	$(BIN)/streamlit run app.py --server.headless false
+	@echo "Policy Gradient Lab: http://127.0.0.1:8501"
+	@# With Streamlit's own welcome goes an offer to developers that covers the Train button of a narrow window.
+	$(BIN)/streamlit run app.py --server.headless false --logger.hideWelcomeMessage true
 
 test: .venv/dev browser
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
