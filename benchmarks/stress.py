@@ -43,7 +43,14 @@ def rows(found: dict[str, dict[str, Any]]) -> list[Row]:
         bad = len(it["errors"]) + len(it["log"])
         grown = f"{early:.0f} MB, later {late:.0f} MB"
         lines += [
-            Row(what, polls, "", f"p95 {number(it['p95_ms'])} ms", f"p95 under {LATENCY_GOAL_MS} ms", it["p95_ms"] < LATENCY_GOAL_MS),
+            Row(
+                what,
+                polls,
+                "",
+                f"p95 {number(it['p95_ms'])} ms",
+                f"p95 under {LATENCY_GOAL_MS} ms",
+                it["p95_ms"] < LATENCY_GOAL_MS,
+            ),
             Row("the same: errors", str(bad), "", str(bad), "0", bad == 0),
             Row(
                 "the same: memory of the server, in the second and the last quarter of the time",
