@@ -36,14 +36,15 @@ class Stream:
 
 @dataclass
 class Shown:
-    """What a run of the page drew: the texts of its alerts, exceptions and other Markdown, its widgets by id, and the streams
-    of its boards by address."""
+    """What a run of the page drew: the texts of its alerts, exceptions and other Markdown, its widgets and the fragments they
+    are in by id, and the streams of its boards by address."""
 
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     exceptions: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     widgets: dict[str, Any] = field(default_factory=dict)
+    fragments: dict[str, str] = field(default_factory=dict)
     streams: dict[str, Stream] = field(default_factory=dict)
     size: int = 0
 
@@ -61,7 +62,7 @@ class Shown:
             if data.get("stream") and data["frame"]["wait"] is not None:
                 self.streams[data["stream"]] = Stream(data["frame"]["wait"], data["frame"]["turn"], fragment)
         if hasattr(drawn, "id") and drawn.id:
-            self.widgets[drawn.id] = drawn
+            self.widgets[drawn.id], self.fragments[drawn.id] = drawn, fragment
 
 
 class Session:
@@ -124,8 +125,9 @@ class Session:
         return future
 
     async def press(self, key: str) -> Shown:
-        """Press the button of this key."""
-        return await asyncio.wait_for(self.ask(pressed=self.widget(key)), PATIENCE_S)
+        """Press the button of this key: the fragment it is in runs, or the page."""
+        button = self.widget(key)
+        return await asyncio.wait_for(self.ask(self.shown.fragments[button], pressed=button), PATIENCE_S)
 
     def widget(self, key: str) -> str:
         """The id of the widget of this key. Raises KeyError."""
@@ -176,7 +178,7 @@ class Session:
         """A run of the whole page draws all of it; one of fragments leaves the rest."""
         before, self.shown = self.shown, Shown()
         if fragments:
-            self.shown.widgets = dict(before.widgets)
+            self.shown.widgets, self.shown.fragments = dict(before.widgets), dict(before.fragments)
             self.shown.streams = {at: each for at, each in before.streams.items() if each.fragment not in fragments}
 
     def _take(self, message: ForwardMsg, size: int) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect, sync_playwright
+from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from pages.ui.theatre import packed
 from pgcore.policies import Policy
@@ -277,6 +278,34 @@ def test_pressing_train_asks_for_the_first_point_before_the_page_is_drawn_anew(p
     button(page, "Stop").click()
     expect(button(page, "Train")).to_be_enabled()
     assert complaints(page) == []
+
+
+def test_the_buttons_have_no_more_than_the_panel_drawn_anew_until_there_is_a_result(page, address):
+    asked = []
+
+    def note(sent: bytes) -> None:
+        message = BackMsg.FromString(sent)
+        if message.WhichOneof("type") == "rerun_script":
+            asked.append(bool(message.rerun_script.fragment_id))
+
+    page.on("websocket", lambda socket: socket.on("framesent", note))
+    page.goto(f"{address}/?stop_when_solved=off&max_steps=50000000")
+    expect(button(page, "Train")).to_be_enabled()
+    page.wait_for_timeout(500)
+    asked.clear()
+    button(page, "Train").click()
+    button(page, "Pause").click()
+    expect(button(page, "Resume")).to_be_enabled()
+    button(page, "Resume").click()
+    expect(button(page, "Pause")).to_be_enabled()
+    button(page, "Stop").click()
+    expect(page.get_by_text("What it learned.")).to_be_visible()
+    assert len(asked) >= 4
+    assert all(asked)
+    button(page, "Train").click()
+    expect(page.get_by_text("What it learned.")).to_be_hidden()
+    button(page, "Stop").click()
+    expect(button(page, "Train")).to_be_enabled()
 
 
 def test_live_charts_keep_their_node_and_zoom_while_training(page, address):

@@ -11,7 +11,7 @@ import streamlit as st
 
 from pages.ui.board import Chart, Frame, Look, Number, board, drawn, look_at
 from pages.ui.controls import VIEW, write_link
-from pages.ui.problems import readable, told
+from pages.ui.problems import readable, tell, told
 from pages.ui.server import Tail, store, tail
 from pages.ui.steering import Mode, members, mode_of, toolbar
 from pages.ui.stream import watchers
@@ -49,8 +49,24 @@ ShowResult = Callable[[Run, list[Run]], None]
 
 
 def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) -> Run | None:
-    """The right side of a training page: steer and watch the run that the link names, or say how to begin."""
+    """The right side of a training page: steer and watch the run that the link names, or say how to begin.
+
+    All but the result is a fragment: a button, or a run that pauses, has no more of the page drawn anew.
+    """
+    outcome = f"{page}.outcome"
+    st.session_state.pop(outcome, None)
+    shown, runs = st.fragment(told(_panel))(page, config, outcome) or (None, [])
+    st.session_state[outcome] = _outcome(shown, runs)
+    if shown is not None and shown.is_over:
+        st.fragment(readable(show_result, shown.id))(shown, runs)
+    return shown
+
+
+def _panel(page: str, config: TrainConfig | None, outcome: str) -> tuple[Run | None, list[Run]]:
     runs = _attached(page)
+    if st.session_state.get(outcome, now := _outcome(_shown(page, runs), runs)) != now:
+        st.rerun()
+    tell()
     just_pressed = st.session_state.pop(f"{page}.just_pressed", False)
     mode = Mode() if just_pressed else mode_of(runs)
     toolbar(page, config, runs, mode, begun=partial(_show_first_point, page))
@@ -74,9 +90,12 @@ def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) ->
     st.fragment(told(_details))(page, details_from)
     if config is not None:
         write_link(page, config, st.session_state.get(f"{page}.run"))
-    if shown is not None and shown.is_over:
-        st.fragment(readable(show_result, shown.id))(shown, runs)
-    return shown
+    return shown, runs
+
+
+def _outcome(shown: Run | None, runs: list[Run]) -> str:
+    """What the page around the panel depends on: the runs that are over, once the one that is shown is."""
+    return f"{shown.id} {sum(run.is_over for run in runs)}" if shown is not None and shown.is_over else ""
 
 
 def _show_first_point(page: str, run: Run) -> None:

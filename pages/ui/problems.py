@@ -6,7 +6,7 @@ The store can be busy, full or gone at any moment, and a run can be deleted from
 import logging
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 import streamlit as st
 
@@ -14,18 +14,20 @@ from pages.ui.text import plain
 from pgcore.errors import BadInput
 
 Given = ParamSpec("Given")
+Shown = TypeVar("Shown")
 _UNTOLD = "problem"
 
 
-def told(draw: Callable[Given, None]) -> Callable[Given, None]:
+def told(draw: Callable[Given, Shown]) -> Callable[Given, Shown | None]:
     """A page, or a part of it, that says in its place why it cannot be drawn."""
 
     @wraps(draw)
-    def careful(*args: Given.args, **kwargs: Given.kwargs) -> None:
+    def careful(*args: Given.args, **kwargs: Given.kwargs) -> Shown | None:
         try:
-            draw(*args, **kwargs)
+            return draw(*args, **kwargs)
         except BadInput as error:
             st.error(plain(error))
+            return None
 
     return careful
 
