@@ -34,8 +34,13 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def get():
-    client = TestClient(Starlette(routes=[stream.ROUTE]))
-    return lambda ticket, **query: client.get("/live", params=query, headers={stream.TICKET: ticket})
+    app = Starlette(routes=[stream.ROUTE])
+
+    def ask(ticket, *, browser="127.0.0.1", headers=None, **query):
+        client = TestClient(app, client=(browser, 50_000))
+        return client.get("/live", params=query, headers={stream.TICKET: ticket, **(headers or {})})
+
+    return ask
 
 
 def test_a_look_is_told_what_the_page_has_and_where_its_slider_stands(as_session, get):
@@ -98,12 +103,22 @@ def test_who_watches_is_who_asked_in_the_last_seconds(as_session, get, clock):
     for name in "abc":
         as_session(name)
         addresses += [stream.stream("board", lambda have, at: {}), stream.stream("diagnostics", lambda have, at: {})]
-    assert stream.watchers() == 1
+    assert stream.watchers() == 0
     for address in addresses[:4]:
         get(address)
     assert stream.watchers() == 2, "sessions, not looks"
     clock[0] += 2 * stream.WATCHES_S
     get(addresses[-1])
+    assert stream.watchers() == 1
+
+
+def test_a_browser_elsewhere_does_not_draw_on_the_cores_of_this_machine(as_session, get):
+    as_session("a")
+    address = stream.stream("board", lambda have, at: {})
+    get(address, browser="192.0.2.7")
+    get(address, headers={"X-Forwarded-For": "192.0.2.7"})
+    assert stream.watchers() == 0
+    get(address, browser="::1")
     assert stream.watchers() == 1
 
 

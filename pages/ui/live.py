@@ -1,6 +1,7 @@
 """A run as it happens: how far it is, what it does, and what came of it."""
 
 import math
+import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -27,8 +28,8 @@ from pgcore.runs.run import Run
 from pgcore.tasks import TASKS, find_task
 
 TICK_S = 0.25
-LONGEST_TICK_S = 4.0
 SLOW_TICK_S = 1.0
+APART_S = 0.5  # of the looks of a crowd
 DETAILS_EVERY = 4  # ticks
 FIRST_POINT_WITHIN_S = 0.5
 HEAD_START_S = 0.05  # in which the browser draws that point, rather than what the script sends
@@ -196,7 +197,7 @@ def _frame(run: Run, runs: list[Run], tails: Mapping[str, Tail], smooth: int) ->
     else:
         returns = drawn(charts.returns_chart, records, smooth, run.config.solved_at)
     mode = mode_of(runs)
-    wait = _tick(run, records) if any(each.status in ("starting", "running") for each in runs) else SLOW_TICK_S
+    wait = _tick(run, records) if any(each.status in ("starting", "running") for each in runs) else _in_turn(SLOW_TICK_S)
     steps = int(records.env_steps[-1]) if len(records) else 0
     return Frame(
         _charts(run.id, returns, records, run.task, growing=not run.is_over),
@@ -211,12 +212,16 @@ def _frame(run: Run, runs: list[Run], tails: Mapping[str, Tail], smooth: int) ->
 def _tick(run: Run, records: Records) -> float:
     """Seconds until the next look: a tenth of how long a run has trained, so that each shows something new, up to a second.
 
-    Twice, four times, … as long with more watchers than cores, which the trainers need too. Of a run that is slowed down each
-    update is to be seen.
+    Of a run that is slowed down each update is to be seen.
     """
     trained = records.wall_s[-1] if len(records) and run.pace is None else 0.0
-    crowd = -(-watchers() // cores())
-    return min(LONGEST_TICK_S, min(max(TICK_S, trained / 10), SLOW_TICK_S) * 2 ** (crowd - 1).bit_length())
+    return _in_turn(min(max(TICK_S, trained / 10), SLOW_TICK_S))
+
+
+def _in_turn(tick: float) -> float:
+    """That, or longer: more browsers on this machine than cores, which the trainers need too, look one after the other."""
+    crowd = watchers()
+    return tick if crowd <= cores() else max(tick, crowd * APART_S * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
 
 
 def _details(page: str, begin: float) -> None:
