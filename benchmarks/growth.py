@@ -113,7 +113,11 @@ def _together(count: int, seed: int) -> float:
     for process in processes:
         assert process.stdout is not None
         process.stdout.readline()
-    return median(float(process.communicate("go\n")[0]) for process in processes)
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    return median(float(process.communicate()[0]) for process in processes)
 
 
 def run(seed: int) -> None:

@@ -5,6 +5,7 @@ Names that people gave are escaped: plotly reads some HTML in texts.
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,10 @@ from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
 from pgcore.charts import ACTION_COLOURS, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, frame, framed, thin
+from pgcore.market.accounts import Backtest
+from pgcore.market.backtest import Comparison
 from pgcore.market.prices import PriceSeries, moving_average
+from pgcore.market.statistics import drawdown
 
 SHADES = (0.04, 0.1, 0.16)
 
@@ -72,42 +76,52 @@ def validation_chart(env_steps: Sequence[int], growth: Sequence[float], hold: fl
     return figure.update_xaxes(range=[x[0] - margin, x[-1] + margin])  # no mark is cut off
 
 
-def equity_chart(curves: Mapping[str, Mapping[str, Any]]) -> go.Figure:
+def equity_chart(parts: Mapping[str, Comparison], truth: Mapping[str, Backtest] = MappingProxyType({})) -> go.Figure:
     """Equity of the agent and of what it is compared with, from 1 at the start of each part, and its drawdown below.
 
-    `curves` as evaluate_parts gives them, by part. The band holds the middle 90 % of random policies that trade as much.
+    A line is broken between two parts. The band holds the middle 90 % of random policies that trade as much; `truth` is the
+    account, on some of the parts, of who knows how the market is made.
     """
-    traces = []
-    for i, curve in enumerate(curves.values()):
-        rows = thin(len(curve["dates"]))
-        dates = _milliseconds(np.array(curve["dates"], dtype="datetime64[ms]")[rows])
-        low, *_, high = (np.array(level)[rows] for level in curve["random"].values())
-        band: dict[str, Any] = {
-            "type": "scatter",
-            "x": np.append(dates, dates[::-1]),
-            "y": np.append(low, high[::-1]).astype(np.float32),
-            "fill": "toself",
-        }
-        band |= {"name": "random, middle 90 %", "legendgroup": "random", "showlegend": i == 0, "hoverinfo": "skip"}
-        traces.append(band | {"mode": "lines", "fillcolor": "rgba(140,140,140,0.22)", "line": {"width": 0}})
-        line: dict[str, Any] = {"type": "scatter", "mode": "lines", "x": dates}
-        for name in (name for name in STRATEGIES if name in curve):
-            title, colour = STRATEGIES[name]
+    shown = {part: compared.shown[thin(len(compared.shown))] for part, compared in parts.items()}
+    dates = {part: _milliseconds(parts[part].agent.dates[rows]) for part, rows in shown.items()}
+    bands = {part: compared.band((0.05, 0.95))[:, thin(len(compared.shown))] for part, compared in parts.items()}
+    falls = {part: drawdown(compared.agent.returns)[shown[part]] for part, compared in parts.items()}
+    random: dict[str, Any] = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": _broken([np.append(days, days[::-1]) for days in dates.values()]),
+        "y": _broken([np.append(low, high[::-1]) for low, high in bands.values()]).astype(np.float32),
+        "fill": "toself",
+        "fillcolor": "rgba(140,140,140,0.22)",
+        "line": {"width": 0},
+        "name": "random, middle 90 %",
+        "hoverinfo": "skip",
+    }
+    traces = [random]
+    for name, (title, colour) in STRATEGIES.items():
+        accounts = truth if name == "truth" else {part: getattr(compared, name) for part, compared in parts.items()}
+        if accounts:
+            equity = _broken([account.equity[shown[part]] for part, account in accounts.items()])
+            line: dict[str, Any] = {"x": _broken([dates[part] for part in accounts]), "y": equity.astype(np.float32)}
             style = {"color": colour, "width": 2.2 if name == "agent" else 1.2, "dash": "dot" if name == "cash" else "solid"}
-            named = {"name": title, "legendgroup": name, "showlegend": i == len(curves) - 1}
-            hover = {"hovertemplate": f"{title} %{{y:.3f}}<extra></extra>"}
-            traces.append(line | {"y": np.array(curve[name], np.float32)[rows], "line": style} | named | hover)
-        agent = np.array(curve["agent"])
-        fall = {"y": (agent / np.maximum.accumulate(agent) - 1)[rows].astype(np.float32), "yaxis": "y2", "fill": "tozeroy"}
-        fall |= {"name": "drawdown", "showlegend": False, "hovertemplate": "drawdown %{y:.1%}<extra></extra>"}
-        traces.append(line | fall | {"line": {"color": VERMILION, "width": 1}})
+            line |= {"name": title, "line": style, "hovertemplate": f"{title} %{{y:.3f}}<extra></extra>"}
+            traces.append({"type": "scatter", "mode": "lines"} | line)
+    fall = {"x": _broken(list(dates.values())), "y": _broken(list(falls.values())).astype(np.float32), "yaxis": "y2"}
+    fall |= {"name": "drawdown", "showlegend": False, "hovertemplate": "drawdown %{y:.1%}<extra></extra>", "fill": "tozeroy"}
+    traces.append({"type": "scatter", "mode": "lines", "line": {"color": VERMILION, "width": 1}} | fall)
     layout = frame("Equity, net of costs", "", "equity (start = 1)") | {"hovermode": "x unified"}
     layout["xaxis"] |= {"type": "date", "anchor": "y2"}
     layout["yaxis"] |= {"type": "log", "domain": [0.32, 1.0]}
     layout["legend"] |= {"y": -0.12, "yanchor": "top"}  # below: where it is narrow it takes three lines
     layout["yaxis2"] = {"title": {"text": "drawdown"}, "tickformat": ".0%", "domain": [0.0, 0.26]}
-    layout |= _shades({part: (curve["dates"][0], curve["dates"][-1]) for part, curve in curves.items()})
+    days = {part: compared.agent.dates[[0, -1]].astype(str) for part, compared in parts.items()}
+    layout |= _shades({part: (first, last) for part, (first, last) in days.items()})
     return go.Figure({"data": traces, "layout": layout})
+
+
+def _broken(pieces: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:
+    """One after the other with a gap between two: one line where there would be several, which plotly draws in less time."""
+    return np.concatenate([piece for each in pieces for piece in (each, [np.nan])][:-1])
 
 
 def trades_chart(curve: Mapping[str, Any], part: str) -> go.Figure:

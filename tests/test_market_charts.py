@@ -5,7 +5,8 @@ import pytest
 
 from pgcore import market_charts
 from pgcore.config import TrainConfig
-from pgcore.market.backtest import evaluate_parts
+from pgcore.market.backtest import compare, evaluate_parts
+from pgcore.market.parts import split
 from pgcore.market.prices import PriceSeries, load_sample
 
 
@@ -39,12 +40,26 @@ def test_a_name_that_somebody_gave_is_shown_as_text():
     assert "<a" not in figure.layout.title.text
 
 
-def test_the_equity_chart_holds_every_strategy_on_every_part(result):
-    figure = market_charts.equity_chart(result["curves"])
-    for title, _ in (market_charts.STRATEGIES[name] for name in ("agent", "buy_and_hold", "moving_average_rule", "cash")):
-        assert names(figure).count(title) == 3
-    assert sum(bool(trace.showlegend) for trace in figure.data) == 5, "each is named once"
-    assert [note.text for note in figure.layout.annotations][:3] == ["train", "validation", "test"]
+def test_the_equity_chart_holds_every_strategy_on_every_part_and_breaks_between_them():
+    config, prices = TrainConfig(task="stocks"), load_sample("sp500")
+    parts = {each.name: each for each in split(config, prices).parts}
+    turns = {name: np.arange(len(part) - 1) % 2 for name, part in parts.items()}  # buy, sell, buy, …
+    compared = {name: compare(turns[name], config, prices, part) for name, part in parts.items()}
+    figure = market_charts.equity_chart(compared, {"test": compared["test"].agent})
+    assert len(names(figure)) == len(set(names(figure))) == 7, "each is named once"
+    assert [note.text for note in figure.layout.annotations] == ["train", "validation", "test"]
+    lines = {trace.name: (np.array(trace.x), np.array(trace.y)) for trace in figure.data}
+    for title in ("agent", "buy-and-hold", "moving-average rule", "cash", "drawdown"):
+        gaps = np.isnan(lines[title][1])
+        assert gaps.sum() == 2
+        assert (np.isnan(lines[title][0]) == gaps).all()
+        begins = lines[title][1][np.append(True, gaps[:-1])]
+        np.testing.assert_allclose(begins, 0.0 if title == "drawdown" else 1.0)
+    x, y = lines["knows the truth"]
+    assert len(x) == len(y) == len(parts["test"])
+    ends = [lines["agent"][1][-1], lines["drawdown"][1][-1]]
+    agent = compared["test"].agent.equity
+    np.testing.assert_allclose(ends, [agent[-1], agent[-1] / agent.max() - 1], rtol=1e-5)
 
 
 def test_trades_stand_where_the_position_changed(result):

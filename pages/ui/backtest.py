@@ -16,6 +16,7 @@ from pages.ui.server import store
 from pages.ui.text import plain
 from pgcore import market_charts
 from pgcore.acting import read_actor
+from pgcore.charts import MOST_POINTS
 from pgcore.config import SETTINGS
 from pgcore.market.accounts import Backtest
 from pgcore.market.backtest import Comparison, account, check_look_ahead
@@ -41,14 +42,6 @@ class Recorded:
     run: Run
     result: dict[str, Any]
     lock: threading.Lock = field(default_factory=threading.Lock)  # a chart and the script ask for the same cost at once
-
-
-@dataclass(frozen=True, eq=False)
-class Priced:
-    """That at one cost: of every part the comparison and its curves."""
-
-    parts: Mapping[str, Comparison]
-    curves: Mapping[str, dict[str, Any]]
 
 
 def show_results(page: str, run: Run, runs: list[Run]) -> None:
@@ -93,13 +86,13 @@ def _show_at_cost(page: str, recorded: Recorded, folds: list[Run]) -> None:
         return _equity(recorded, SETTINGS["cost_bps"].check(SETTINGS["cost_bps"].parse(at)))
 
     board(look(str(cost)), key=f"{page}.equity", look=look, slider=slider, at=cost)
-    priced = _priced(recorded, cost)
+    parts = _priced(recorded, cost)
     with walk_place:
         _walk(page, run, folds, cost)
     with verdict_place:
-        _verdict(recorded, priced.parts["test"])
-    _numbers(priced, _truth(run, cost), cost)
-    _downloads(page, run, priced.parts["test"])
+        _verdict(recorded, parts["test"])
+    _numbers(parts, _truth(run, cost), cost)
+    _downloads(page, run, parts["test"])
 
 
 def _walk(page: str, run: Run, folds: list[Run], cost: float) -> None:
@@ -111,7 +104,7 @@ def _walk(page: str, run: Run, folds: list[Run], cost: float) -> None:
     _say(judge(store(), folds[0], compared))
     st.caption(f"At a trading cost of {cost:g} bp, as set below.")
     still_chart(
-        market_charts.equity_chart({"test": compared.curves()}),
+        market_charts.equity_chart({"test": compared}),
         key=f"{page}.walk",
         height=380,
         alt="Equity over all test pieces of the walk-forward, beside buy-and-hold and the others.",
@@ -126,7 +119,7 @@ def _recorded(page: str, run: Run, result: dict[str, Any]) -> Recorded:
     return known
 
 
-def _priced(recorded: Recorded, cost: float) -> Priced:
+def _priced(recorded: Recorded, cost: float) -> Mapping[str, Comparison]:
     with recorded.lock:
         return _price(recorded, cost)
 
@@ -137,23 +130,23 @@ def _equity(recorded: Recorded, cost: float) -> Frame:
 
 
 @lru_cache(maxsize=4)
-def _price(recorded: Recorded, cost: float) -> Priced:
+def _price(recorded: Recorded, cost: float) -> Mapping[str, Comparison]:
+    """The decisions on each part at a cost, beside what they are compared with, on as many rows as a chart shows."""
     run, result = repriced(recorded.run, cost), recorded.result
-    parts = {name: compared_on(recorded.store, run, result, name) for name in result["curves"]}
-    return Priced(parts, {name: compared.curves() for name, compared in parts.items()})
+    return {name: compared_on(recorded.store, run, result, name, most_shown=MOST_POINTS) for name in result["curves"]}
 
 
 @lru_cache(maxsize=4)
 def _draw(recorded: Recorded, cost: float) -> Frame:
     """The curves of every part at a cost, and what became of 1 on the test part."""
-    priced, known = _price(recorded, cost), _truth(recorded.run, cost)
-    test = priced.parts["test"]
-    truth = {} if known is None else {"truth": known.equity[test.shown]}
-    figure = as_json(market_charts.equity_chart({**priced.curves, "test": priced.curves["test"] | truth}))
+    parts, known = _price(recorded, cost), _truth(recorded.run, cost)
+    figure = as_json(market_charts.equity_chart(parts, {} if known is None else {"test": known}))
     alt = "Equity of the agent, buy-and-hold, the moving-average rule, cash and a band of random policies on each part."
     ends = [
         Number(
-            f"1 became, by {market_charts.STRATEGIES[name][0]}", f"{getattr(test, name).equity[-1]:.3f}", "On the test part."
+            f"1 became, by {market_charts.STRATEGIES[name][0]}",
+            f"{getattr(parts['test'], name).equity[-1]:.3f}",
+            "On the test part.",
         )
         for name in STAKES
     ]
@@ -215,22 +208,22 @@ def _trades(page: str, result: dict[str, Any]) -> None:
         )
 
 
-def _numbers(priced: Priced, known: Backtest | None, cost: float) -> None:
+def _numbers(parts: Mapping[str, Comparison], known: Backtest | None, cost: float) -> None:
     formats = {"share": "percent", "ratio": "%.2f", "count": "%d"}
     columns = {m.title: st.column_config.NumberColumn(help=m.definition, format=formats[m.unit]) for m in METRICS.values()}
-    st.dataframe(_table(priced, known), column_config=columns, alt="Numbers of the agent and of what it is compared with.")
+    st.dataframe(_table(parts, known), column_config=columns, alt="Numbers of the agent and of what it is compared with.")
     st.caption(
         f"Net of costs of {cost:g} bp a trade; yearly numbers by the data's own frequency. Point at a column's name for its"
         " definition."
     )
 
 
-def _table(priced: Priced, known: Backtest | None) -> pd.DataFrame:
+def _table(parts: Mapping[str, Comparison], known: Backtest | None) -> pd.DataFrame:
     """The test part first, against everything; then the others, against buy-and-hold."""
     titles = {name: title for name, (title, _) in market_charts.STRATEGIES.items()}
-    others = [part for part in priced.parts if part != "test"]
+    others = [part for part in parts if part != "test"]
     rows = {
-        f"{part} · {titles[name]}": measure(getattr(priced.parts[part], name))
+        f"{part} · {titles[name]}": measure(getattr(parts[part], name))
         for part, names in [("test", ("agent", *OPPONENTS)), *((part, STAKES) for part in others)]
         for name in names
     }

@@ -70,29 +70,88 @@ class Ledger:
     flat_value: FloatArray
 
 
+@dataclass(frozen=True, eq=False)
+class Spells:
+    """Exposures of N strategies over R decisions, cut wherever one changes, strategy after strategy.
+
+    `lane`, `row` (of the decision that begins it) and `side` of each spell, [S]; `behind` [R + 1, N], the spell that leads to
+    each close.
+    """
+
+    lane: NDArray[np.int64]
+    row: NDArray[np.int64]
+    side: FloatArray
+    behind: NDArray[np.int32]
+
+
+def spells(target: NDArray[np.number]) -> Spells:
+    """The spells of exposures [R, N]."""
+    lanes = np.ascontiguousarray(target.T)
+    begins = np.concatenate([np.full((len(lanes), 1), True), lanes[:, 1:] != lanes[:, :-1]], axis=1)
+    begin = np.flatnonzero(begins)
+    lane, row = np.divmod(begin, lanes.shape[1])
+    after = (np.cumsum(begins, dtype=np.int32) - 1).reshape(begins.shape).T
+    return Spells(lane, row, lanes.ravel()[begin].astype(np.float64), np.concatenate([after[:1], after]))
+
+
 def simulate(target: FloatArray, close: FloatArray, fill: FloatArray, cost: float, borrow: float) -> Ledger:
     """The accounts of exposures `target` [R, N] decided on rows 0 … R − 1 of `close` [R + 1] and filled at `fill` [R].
 
     `cost` is a share of the value traded, `borrow` of a short's value a row. Bankruptcy (equity ≤ 0 at a close) ends a
-    strategy: its equity and position are 0 from there on. Only rows on which some strategy trades are stepped through;
-    between them cash falls by the borrow cost alone.
+    strategy: its equity and position are 0 from there on.
     """
-    rows, lanes = target.shape
-    borrow = borrow if (target < 0).any() else 0.0
-    busy = np.flatnonzero((np.diff(target, axis=0, prepend=0.0) != 0).any(axis=1))
-    due = borrow * np.concatenate([[0.0], np.cumsum(close[1:])])
-    cash, shares, settled = np.ones((len(busy) + 1, lanes)), np.zeros((len(busy) + 1, lanes)), np.zeros(len(busy) + 1)
-    traded, flat_value = np.zeros((rows, lanes)), np.zeros((rows, lanes))
-    for k, t in enumerate(busy):
-        accrued = cash[k] - borrow_due(shares[k], due[t] - settled[k], 1.0) if borrow else cash[k]
-        cash[k + 1], shares[k + 1], traded[t] = trade(accrued, shares[k], target[t], fill[t], cost)
-        settled[k + 1] = due[t]
-    flat_value[busy] = (cash[1:] + shares[1:] * fill[busy, None]) * (1.0 + cost * np.abs(target[busy]))
-    at_close = np.searchsorted(busy, np.arange(rows + 1))
-    owed = borrow_due(shares[at_close], (due - settled[at_close])[:, None], 1.0)
-    equity = cash[at_close] + shares[at_close] * close[:, None] - owed
-    paid = cost * traded + borrow_due(shares[at_close[1:]], close[1:, None], borrow)
-    ruined = np.maximum.accumulate(equity <= 0, axis=0)
-    alive = ~ruined[:-1]
+    cut = spells(target)
+    before, cash, shares, due = _follow(cut, close, fill, cost, borrow)
+    equity = _equity(cut, cash, shares, due, close, np.arange(len(close)))
+    alive = equity[:-1] > 0
+    at, price = (cut.row, cut.lane), fill[cut.row]
+    value = np.abs(shares) * price
+    value[1:] += np.where(cut.row[1:] > 0, np.abs(shares[:-1]) * price[1:], 0.0)  # of the spell that ends there
+    traded, flat_value = np.zeros(target.shape), np.zeros(target.shape)
+    traded[at], flat_value[at] = value, before
     trades_at = alive & (np.diff(target, axis=0, prepend=0.0) != 0)
-    return Ledger(np.where(ruined, 0.0, equity), target * alive, traded * alive, paid * alive, flat_value * trades_at)
+    owed = borrow_due(shares[cut.behind[1:]], close[1:, None], borrow)
+    return Ledger(equity, target * alive, traded * alive, (cost * traded + owed) * alive, flat_value * trades_at)
+
+
+def equity_of(
+    cut: Spells, close: FloatArray, fill: FloatArray, cost: float, borrow: float, rows: NDArray[np.int64]
+) -> FloatArray:
+    """The equity that `simulate` accounts for, on some rows only, [K, N]."""
+    _, cash, shares, due = _follow(cut, close, fill, cost, borrow)
+    if (cut.side < 0).any():  # which can be ruined on a row that is not asked for
+        return _equity(cut, cash, shares, due, close, np.arange(len(close)))[rows]
+    return _equity(cut, cash, shares, due, close, rows)
+
+
+def _follow(
+    cut: Spells, close: FloatArray, fill: FloatArray, cost: float, borrow: float
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Equity before each spell, cash and shares in it, [S], and what a share that is short has cost up to each close, [T].
+
+    Every trade moves all there is, so equity is the product of what each spell makes of 1: no row is stepped through.
+    """
+    row, nothing = cut.row, np.zeros(len(cut.row))
+    cash, shares, _ = trade(nothing + 1.0, nothing, cut.side, fill[row], cost)
+    due = borrow * np.concatenate([[0.0], np.cumsum(close[1:])])
+    owed = borrow_due(shares[:-1], np.diff(due[row]), 1.0)
+    left, _, _ = trade(cash[:-1] - owed, shares[:-1], nothing[1:], fill[row[1:]], cost)
+    number = np.arange(len(row)) - np.flatnonzero(row == 0)[cut.lane]
+    goes_on = number[1:] > 0
+    made = np.ones((cut.lane[-1] + 1, number.max() + 1))
+    made[cut.lane[1:][goes_on], number[1:][goes_on]] = left[goes_on]
+    before = made.cumprod(axis=1)[cut.lane, number]
+    return before, before * cash, before * shares, due
+
+
+def _equity(
+    cut: Spells, cash: FloatArray, shares: FloatArray, due: FloatArray, close: FloatArray, rows: NDArray[np.int64]
+) -> FloatArray:
+    """Equity [K, N] at the closes of some rows, all of them where a strategy can be ruined."""
+    behind = cut.behind[rows]
+    equity = cash[behind] + shares[behind] * close[rows, None]
+    equity[rows == 0] = 1.0
+    if (cut.side < 0).any():
+        equity -= borrow_due(shares[behind], due[rows, None] - due[cut.row[behind]], 1.0)
+        equity[np.logical_or.accumulate(equity <= 0, axis=0)] = 0.0
+    return equity

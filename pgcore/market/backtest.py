@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgcore.errors import BadInput
-from pgcore.market.accounting import ACTIONS, HOLD, borrow_due, positions, simulate, trade
+from pgcore.market.accounting import ACTIONS, HOLD, Spells, equity_of, positions, simulate, spells
 from pgcore.market.accounts import Backtest
 from pgcore.market.features import FEATURES
 from pgcore.market.luck import sharpe_difference
@@ -82,9 +82,16 @@ class Comparison:
         """The 95 % interval of the yearly Sharpe ratio less that of buy-and-hold: see `sharpe_difference`."""
         return sharpe_difference(self.agent.returns, self.buy_and_hold.returns, self.agent.periods_per_year, seed=seed)
 
+    def band(self, quantiles: Sequence[float]) -> FloatArray:
+        """Quantiles of the random policies on the rows shown, [Q, K], between two of them in proportion."""
+        ranked, place = np.sort(self.random, axis=1), np.array(quantiles) * (self.random.shape[1] - 1)
+        below = place.astype(np.int64)
+        lower, upper = ranked[:, below], ranked[:, np.minimum(below + 1, self.random.shape[1] - 1)]
+        return (lower + (place - below) * (upper - lower)).T
+
     def curves(self) -> dict[str, Any]:
         """Dates, closes, equity on the rows shown [K], quantiles of the random policies: rounded to what a chart shows."""
-        shown, band = self.shown, np.quantile(np.sort(self.random, axis=1), RANDOM_QUANTILES, axis=1)  # quicker sorted
+        shown, band = self.shown, self.band(RANDOM_QUANTILES)
         return {
             "dates": self.agent.dates[shown].astype("datetime64[s]").astype(str).tolist(),
             "close": self.agent.close[shown].tolist(),
@@ -166,77 +173,52 @@ def _terms(config: "TrainConfig", prices: PriceSeries, part: Part) -> tuple[Floa
     return close, fill, config.cost_bps * BASIS_POINT, config.borrow_bps * BASIS_POINT / prices.periods_per_year
 
 
-def equity_of(position: NDArray[np.number], close: FloatArray, fill: FloatArray, cost: float, borrow: float) -> FloatArray:
-    """The equity [T, N] that `simulate` accounts for positions [R, N], without its walk from trade to trade.
-
-    Every trade moves all there is, so equity is the product of what each holding spell makes of 1: the spells of all
-    strategies, one after the other, are worked out at once, and no row of any is stepped through.
-    """
-    lanes = np.ascontiguousarray(position.T)
-    begins = np.concatenate([np.full((len(lanes), 1), True), lanes[:, 1:] != lanes[:, :-1]], axis=1)
-    begin = np.flatnonzero(begins)
-    lane, row = np.divmod(begin, lanes.shape[1])
-    side, nothing = lanes.ravel()[begin].astype(np.float64), np.zeros(len(begin))
-    cash, shares, _ = trade(nothing + 1.0, nothing, side, fill[row], cost)
-    due = borrow * np.concatenate([[0.0], np.cumsum(close[1:])])
-    owed = borrow_due(shares[:-1], np.diff(due[row]), 1.0)
-    left, _, _ = trade(cash[:-1] - owed, shares[:-1], nothing[1:], fill[row[1:]], cost)
-    spell = np.arange(len(begin)) - np.flatnonzero(row == 0)[lane]
-    goes_on = spell[1:] > 0
-    made = np.ones((len(lanes), spell.max() + 1))
-    made[lane[1:][goes_on], spell[1:][goes_on]] = left[goes_on]
-    before = made.cumprod(axis=1)[lane, spell]
-
-    def on_rows(of_spell: FloatArray) -> FloatArray:
-        return np.repeat(of_spell, np.diff(begin, append=lanes.size)).reshape(lanes.shape)
-
-    held = on_rows(before * shares)
-    equity = np.ones((len(lanes), len(close)))
-    equity[:, 1:] = on_rows(before * cash) + held * close[1:]
-    if (side < 0).any():
-        equity[:, 1:] -= borrow_due(held, due[1:] - on_rows(due[row]), 1.0)
-        equity[np.maximum.accumulate(equity <= 0, axis=1)] = 0.0
-    return equity.T
-
-
 def compare(
-    actions: NDArray[np.integer], config: "TrainConfig", prices: PriceSeries, part: Part, *, seed: int = 0
+    actions: NDArray[np.integer],
+    config: "TrainConfig",
+    prices: PriceSeries,
+    part: Part,
+    *,
+    seed: int = 0,
+    most_shown: int = MOST_SHOWN,
 ) -> Comparison:
     """The accounts of recorded actions [R] beside buy-and-hold, cash, the moving-average rule and a band of random policies.
 
     The rule is long above MA_n, flat or short below it. The random policies see nothing: see `shuffled_positions`.
     """
-    return compare_positions(positions(np.asarray(actions), config.allow_short), config, prices, part, seed=seed)
+    held = positions(np.asarray(actions), config.allow_short)
+    return compare_positions(held, config, prices, part, seed=seed, most_shown=most_shown)
 
 
 def compare_positions(
-    agent: FloatArray, config: "TrainConfig", prices: PriceSeries, part: Part, *, seed: int = 0
+    agent: FloatArray, config: "TrainConfig", prices: PriceSeries, part: Part, *, seed: int = 0, most_shown: int = MOST_SHOWN
 ) -> Comparison:
     """Likewise for positions [R], as the joined test parts of a walk-forward give them."""
     rows = slice(part.start, part.stop - 1)
     side = np.sign(prices.close[rows] - moving_average(prices.close, config.window)[rows])
     rule = side if config.allow_short else np.maximum(side, 0.0)
     alone = (agent, np.ones_like(agent), rule, np.zeros_like(agent))
-    shown = np.unique(np.linspace(0, len(agent), min(len(agent) + 1, MOST_SHOWN)).round().astype(np.int64))
+    shown = np.unique(np.linspace(0, len(agent), min(len(agent) + 1, most_shown)).round().astype(np.int64))
     terms = _terms(config, prices, part)
-    random = np.concatenate([equity_of(each, *terms)[shown] for each in _random_policies(agent, seed)], axis=1)
-    agent_account, hold, rule_account, cash = (account(target[:, None], config, prices, part)[0] for target in alone)
-    return Comparison(agent_account, hold, rule_account, cash, shown, random, config.allow_short)
+    random = np.concatenate([equity_of(each, *terms, shown) for each in _random_policies(agent, seed)], axis=1)
+    own, hold, by_rule, cash = account(np.stack(alone, axis=1), config, prices, part)
+    return Comparison(own, hold, by_rule, cash, shown, random, config.allow_short)
 
 
-def _random_policies(agent: FloatArray, seed: int) -> Iterable[NDArray[np.int8]]:
-    """The positions of the random policies, so many at once that they fit into memory."""
+def _random_policies(agent: FloatArray, seed: int) -> Iterable[Spells]:
+    """What the random policies hold, so many at once that they fit into memory."""
     held = agent.astype(np.int8)
     if held.size <= MOST_SHOWN:
         return (_shuffled_once(held.tobytes(), seed),)
     at_once, rng = max(1, POSITIONS_AT_ONCE // held.size), np.random.default_rng(seed)
-    return (shuffled_positions(held, min(at_once, RANDOM_POLICIES - lane), rng) for lane in range(0, RANDOM_POLICIES, at_once))
+    counts = (min(at_once, RANDOM_POLICIES - lane) for lane in range(0, RANDOM_POLICIES, at_once))
+    return (spells(shuffled_positions(held, count, rng)) for count in counts)
 
 
 @lru_cache(maxsize=16)
-def _shuffled_once(agent: bytes, seed: int) -> NDArray[np.int8]:
+def _shuffled_once(agent: bytes, seed: int) -> Spells:
     """What does not change with the trading cost, whose slider is moved."""
-    return shuffled_positions(np.frombuffer(agent, dtype=np.int8), RANDOM_POLICIES, np.random.default_rng(seed))
+    return spells(shuffled_positions(np.frombuffer(agent, dtype=np.int8), RANDOM_POLICIES, np.random.default_rng(seed)))
 
 
 def shuffled_positions(position: NDArray[Number], count: int, rng: np.random.Generator) -> NDArray[Number]:

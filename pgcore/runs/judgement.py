@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pgcore.acting import read_actor
 from pgcore.market.accounting import positions
-from pgcore.market.backtest import Comparison, compare, compare_positions, growth
+from pgcore.market.backtest import MOST_SHOWN, Comparison, compare, compare_positions, growth
 from pgcore.market.parts import split, split_once
 from pgcore.market.verdict import Verdict, verdict
 from pgcore.runs.run import Run
@@ -41,11 +41,13 @@ def repriced(run: Run, cost_bps: float) -> Run:
     return replace(run, config_json=run.config.replace(cost_bps=cost_bps).to_json())
 
 
-def compared_on(store: RunStore, run: Run, result: dict[str, Any], part: str = "test") -> Comparison:
+def compared_on(
+    store: RunStore, run: Run, result: dict[str, Any], part: str = "test", *, most_shown: int = MOST_SHOWN
+) -> Comparison:
     """The recorded decisions of a run on a part, beside everything they are compared with."""
     prices = resolve_prices(store, run.prices)
     rows = {each.name: each for each in split(run.config, prices).parts}[part]
-    return compare(_actions(result, part), run.config, prices, rows, seed=run.config.seed)
+    return compare(_actions(result, part), run.config, prices, rows, seed=run.config.seed, most_shown=most_shown)
 
 
 def compared_walk(store: RunStore, runs: Sequence[Run], results: Sequence[dict[str, Any]]) -> Comparison:
