@@ -160,7 +160,7 @@ def trades_chart(curve: Mapping[str, Any], part: str) -> go.Figure:
             col=1,
         )
     framed(figure, f"What it did on the {part} part", "", "")
-    figure.update_layout(hovermode="x unified")
+    figure.update_layout(hovermode="x unified", legend={"y": -0.1, "yanchor": "top"})  # it takes lines where it is narrow
     figure.update_yaxes(title="price", row=1, col=1)
     figure.update_yaxes(title="π", range=[0, 1], tickformat=".0%", row=2, col=1)
     return figure

@@ -128,6 +128,12 @@ def test_a_reload_and_another_tab_show_the_same_run(page, browser, address):
     page.reload()
     expect(page.get_by_text(re.compile(r"done · [\d,]+ steps"))).to_be_visible()
     assert "max_steps=2000" in page.url
+    page.get_by_text("Understand").click()
+    page.get_by_role("menuitem", name="Estimators").click()
+    expect(page.get_by_role("heading", name="Estimators").first).to_be_visible()
+    page.go_back()
+    expect(page.get_by_text(re.compile(r"done · [\d,]+ steps"))).to_be_visible()
+    page.wait_for_function("document.querySelector('.live-chart path.js-line')?.getAttribute('d')?.length > 0")
     other = browser.new_page()
     other.goto(f"{address}/?run={run}")
     expect(other.get_by_text(re.compile(r"done · [\d,]+ steps"))).to_be_visible()

@@ -210,7 +210,17 @@ def test_bootstrap_does_not_depend_on_how_much_is_drawn_at_a_time(monkeypatch):
     one, other = some_returns(0, 301), some_returns(1, 301)
     together = sharpe_difference(one, other, YEAR, resamples=100, seed=5)
     monkeypatch.setattr(luck, "NUMBERS_AT_ONCE", 1000)
-    assert sharpe_difference(one, other, YEAR, resamples=100, seed=5) == together
+    assert sharpe_difference(one, other, YEAR, resamples=100, seed=5) == pytest.approx(together, rel=1e-12)
+
+
+def test_bootstrap_resamples_are_what_numpy_says_of_the_rows_drawn():
+    returns, other = some_returns(0, 301), np.where(np.arange(301) < 3, 0.01, 0.0)
+    (drawn,) = luck._resamples(301, 50, 7)
+    assert (drawn.sum(axis=1) == 301).all()
+    for series in (returns, other):
+        by_hand = [np.repeat(series, counts.astype(int)) for counts in drawn]
+        slow = [each.mean() / each.std(ddof=1) if np.ptp(each) else 0.0 for each in by_hand]
+        np.testing.assert_allclose(luck._drawn_sharpe(series, drawn), slow, rtol=1e-9, atol=1e-15)
 
 
 def test_bootstrap_draws_blocks_so_that_trends_widen_the_interval():

@@ -2,21 +2,21 @@
 
 import math
 import threading
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from pages.ui.board import Chart, Frame, Number, as_json, board, still_chart
+from pages.ui.board import Chart, Frame, Notice, Number, Table, as_json, board, still_chart
 from pages.ui.problems import readable
 from pages.ui.server import store
 from pages.ui.text import plain
 from pgcore import market_charts
 from pgcore.acting import read_actor
-from pgcore.charts import MOST_POINTS
 from pgcore.config import SETTINGS
 from pgcore.market.accounts import Backtest
 from pgcore.market.backtest import Comparison, account, check_look_ahead
@@ -32,6 +32,8 @@ from pgcore.runs.store import RunStore, resolve_prices
 STAKES = ("agent", "buy_and_hold")
 OPPONENTS = ("buy_and_hold", "moving_average_rule", "cash")
 HIGHEST_COST = 100.0
+HEAD_START_S = 0.1  # in which the board is drawn anew, by the cores that this script would want
+ROWS_SHOWN = 1_000  # of each part, more than a screen has columns for
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +72,6 @@ def _show_at_cost(page: str, recorded: Recorded, folds: list[Run]) -> None:
     run = recorded.run
     walk_place = st.container()
     st.subheader("What it would have earned")
-    verdict_place = st.container()
     slider = f"{page}.recost.{run.id}"
     cost = st.slider(
         "Trading cost (bp)",
@@ -80,19 +81,17 @@ def _show_at_cost(page: str, recorded: Recorded, folds: list[Run]) -> None:
         0.5,
         key=slider,
         help="Prices the recorded trades of every part anew, at once. The agent is not retrained.",
+        on_change=time.sleep,
+        args=(HEAD_START_S,),
     )
 
     def look(at: str) -> Frame:
-        return _equity(recorded, SETTINGS["cost_bps"].check(SETTINGS["cost_bps"].parse(at)))
+        return _at_cost(recorded, SETTINGS["cost_bps"].check(SETTINGS["cost_bps"].parse(at)))
 
     board(look(str(cost)), key=f"{page}.equity", look=look, slider=slider, at=cost)
-    parts = _priced(recorded, cost)
     with walk_place:
         _walk(page, run, folds, cost)
-    with verdict_place:
-        _verdict(recorded, parts["test"])
-    _numbers(parts, _truth(run, cost), cost)
-    _downloads(page, run, parts["test"])
+    _downloads(page, run, _priced(recorded, cost)["test"])
 
 
 def _walk(page: str, run: Run, folds: list[Run], cost: float) -> None:
@@ -124,21 +123,22 @@ def _priced(recorded: Recorded, cost: float) -> Mapping[str, Comparison]:
         return _price(recorded, cost)
 
 
-def _equity(recorded: Recorded, cost: float) -> Frame:
+def _at_cost(recorded: Recorded, cost: float) -> Frame:
     with recorded.lock:
-        return _draw(recorded, cost)
+        drawn, test = _draw(recorded, cost), _price(recorded, cost)["test"]
+    return replace(drawn, notice=_verdict(recorded, test, cost))  # which counts what has been tried by now
 
 
 @lru_cache(maxsize=4)
 def _price(recorded: Recorded, cost: float) -> Mapping[str, Comparison]:
-    """The decisions on each part at a cost, beside what they are compared with, on as many rows as a chart shows."""
+    """The decisions on each part at a cost, beside what they are compared with, on the rows shown."""
     run, result = repriced(recorded.run, cost), recorded.result
-    return {name: compared_on(recorded.store, run, result, name, most_shown=MOST_POINTS) for name in result["curves"]}
+    return {name: compared_on(recorded.store, run, result, name, most_shown=ROWS_SHOWN) for name in result["curves"]}
 
 
 @lru_cache(maxsize=4)
 def _draw(recorded: Recorded, cost: float) -> Frame:
-    """The curves of every part at a cost, and what became of 1 on the test part."""
+    """The curves and the numbers of every part at a cost, and what became of 1 on the test part."""
     parts, known = _price(recorded, cost), _truth(recorded.run, cost)
     figure = as_json(market_charts.equity_chart(parts, {} if known is None else {"test": known}))
     alt = "Equity of the agent, buy-and-hold, the moving-average rule, cash and a band of random policies on each part."
@@ -150,23 +150,23 @@ def _draw(recorded: Recorded, cost: float) -> Frame:
         )
         for name in STAKES
     ]
-    return Frame([Chart(figure, f"equity-{recorded.run.id}", alt, height=420)], numbers=ends)
+    return Frame([Chart(figure, f"equity-{recorded.run.id}", alt, height=420)], numbers=ends, table=_table(parts, known, cost))
 
 
-def _verdict(recorded: Recorded, test: Comparison) -> None:
-    run, result = recorded.run, recorded.result
-    _say(judge(store(), run, test))
+def _verdict(recorded: Recorded, test: Comparison, cost: float) -> Notice:
+    run = recorded.run
+    found = judge(recorded.store, run, test)
     agent, hold = (measure(each)["sharpe"] for each in (test.agent, test.buy_and_hold))
     difference, low, high = (_signed(x) for x in (agent - hold, *test.sharpe_interval(run.config.seed)))
-    chosen = result.get("checkpoint")
-    st.caption(
-        f"Sharpe ratio less that of buy-and-hold: {difference} (95 % interval {low} to {high}, stationary bootstrap)."
-        f" It ends above {test.beats_random():.0%} of 200 policies that trade as much at random times."
-        + (f" Judged is the checkpoint of update {chosen['update']:,}, the best on the validation part." if chosen else "")
+    more = (
+        f"At a trading cost of {cost:g} bp. Sharpe ratio less that of buy-and-hold: {difference} (95 % interval {low} to"
+        f" {high}, stationary bootstrap). It ends above {test.beats_random():.0%} of 200 policies that trade as much at random"
+        " times."
     )
-    collapsed = result["parts"][-1]["collapse"]
-    if collapsed:
-        st.warning(plain(collapsed), icon=":material/compress:")
+    if (chosen := recorded.result.get("checkpoint")) is not None:
+        more += f" Judged is the checkpoint of update {chosen['update']:,}, the best on the validation part."
+    collapsed = recorded.result["parts"][-1]["collapse"]
+    return Notice(found.text, found.skill, [more, collapsed] if collapsed else [more])
 
 
 def _say(found: Verdict) -> None:
@@ -208,29 +208,28 @@ def _trades(page: str, result: dict[str, Any]) -> None:
         )
 
 
-def _numbers(parts: Mapping[str, Comparison], known: Backtest | None, cost: float) -> None:
-    formats = {"share": "percent", "ratio": "%.2f", "count": "%d"}
-    columns = {m.title: st.column_config.NumberColumn(help=m.definition, format=formats[m.unit]) for m in METRICS.values()}
-    st.dataframe(_table(parts, known), column_config=columns, alt="Numbers of the agent and of what it is compared with.")
-    st.caption(
-        f"Net of costs of {cost:g} bp a trade; yearly numbers by the data's own frequency. Point at a column's name for its"
-        " definition."
-    )
-
-
-def _table(parts: Mapping[str, Comparison], known: Backtest | None) -> pd.DataFrame:
+def _table(parts: Mapping[str, Comparison], known: Backtest | None, cost: float) -> Table:
     """The test part first, against everything; then the others, against buy-and-hold."""
     titles = {name: title for name, (title, _) in market_charts.STRATEGIES.items()}
-    others = [part for part in parts if part != "test"]
-    rows = {
-        f"{part} · {titles[name]}": measure(getattr(parts[part], name))
-        for part, names in [("test", ("agent", *OPPONENTS)), *((part, STAKES) for part in others)]
-        for name in names
-    }
+    columns = {("test", titles[name]): measure(getattr(parts["test"], name)) for name in ("agent", *OPPONENTS)}
     if known is not None:
-        rows[f"test · {titles['truth']}"] = measure(known)
-    columns = {metric.title: [row[name] for row in rows.values()] for name, metric in METRICS.items()}
-    return pd.DataFrame(columns, index=list(rows)).astype(float)
+        columns["test", titles["truth"]] = measure(known)
+    for part in (part for part in parts if part != "test"):
+        columns |= {(part, titles[name]): measure(getattr(parts[part], name)) for name in STAKES}
+    rows = [
+        (metric.title, metric.definition, [_spelled(measured[name], metric.unit) for measured in columns.values()])
+        for name, metric in METRICS.items()
+    ]
+    caption = (
+        f"Net of costs of {cost:g} bp a trade; yearly numbers by the data's own frequency. Point at a name for what it means."
+    )
+    return Table(list(columns), rows, caption)
+
+
+def _spelled(number: float, unit: str) -> str:
+    if not math.isfinite(number):
+        return "–"
+    return {"share": f"{number:z.2%}", "ratio": f"{number:z,.2f}", "count": f"{number:,.0f}"}[unit].replace("-", "−")
 
 
 def _explain(page: str, run: Run, result: dict[str, Any]) -> None:

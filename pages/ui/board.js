@@ -1,5 +1,5 @@
-// What changes many times a second while a run goes on, as one element: a line, a bar, numbers, and plotly figures that are
-// updated in place.
+// What changes many times a second while a run goes on or a slider moves, as one element: a line and a bar, a notice, numbers,
+// plotly figures that are updated in place, and a table.
 //
 // Drawing a figure anew takes Plotly two or three times as long as moving its lines and axes. So while a figure differs from the one
 // before only in its data, the names of its traces and its ranges, no more than those are moved; and a figure that grows gets
@@ -36,11 +36,13 @@ const axes = layout => Object.keys(layout).filter(name => /^[xy]axis/.test(name)
 const axisOf = (id, letter) => letter + "axis" + (id ?? letter).slice(1);
 const equal = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
-function decoded(column) {
+// Plain arrays: in an array of a type Plotly takes every number for the name of a property that may be a path.
+function decoded(column, data) {
+  if (column?.of !== undefined) return data[column.of].x;
   if (column?.bdata === undefined) return column;
   const text = atob(column.bdata), bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  return new KINDS[column.dtype](bytes.buffer);
+  return Array.from(new KINDS[column.dtype](bytes.buffer));
 }
 
 // The least and the greatest along each axis, as its range counts: {axis: [least, greatest]}.
@@ -169,19 +171,21 @@ async function keepDrawing(node, state) {
   }
 }
 
-function chart(node, { figure: text, version, identity, alt, height, growing }) {
+// Whether the figure is there: it is not sent to who has it.
+function chart(node, { figure: sent, version, identity, alt, height, growing }) {
   node.setAttribute("aria-label", alt);
   node.style.height = height + "px";
   const state = states.get(node) ?? {};
   if (!states.has(node)) resized.observe(node);
   states.set(node, state);
   const style = getComputedStyle(node), colour = style.getPropertyValue("--st-text-color");
-  const isShown = version === state.version && growing === state.growing && colour === state.colour;
-  if (text === null || isShown) return;
+  const text = sent ?? (version === state.version ? state.text : null);
+  if (text === null) return false;
+  if (version === state.version && growing === state.growing && colour === state.colour) return true;
   const figure = JSON.parse(text);
-  for (const trace of figure.data) Object.assign(trace, { x: decoded(trace.x), y: decoded(trace.y) });
+  for (const trace of figure.data) Object.assign(trace, { x: decoded(trace.x, figure.data), y: decoded(trace.y) });
   figure.layout = themed({ ...figure.layout, uirevision: identity, height }, style);
-  Object.assign(state, { version, growing, colour });
+  Object.assign(state, { version, text, growing, colour });
   state.next = {
     figure,
     isGrowing: growing,
@@ -190,6 +194,7 @@ function chart(node, { figure: text, version, identity, alt, height, growing }) 
       modeBarButtonsToRemove: ["lasso2d", "select2d", "resetScale2d", "sendChartToCloud"] },
   };
   keepDrawing(node, state);
+  return true;
 }
 
 // So many children of a node, each made once.
@@ -217,16 +222,50 @@ function number(node, [label, value, help]) {
   write(shown, value);
 }
 
+function tell(place, notice) {
+  place.hidden = !notice;
+  if (!notice) return;
+  place.className = `notice ${notice.is_good ? "good" : "doubt"}`;
+  const texts = [notice.text, ...notice.more];
+  children(place, texts.length, () => made("p")).forEach((node, i) => write(node, texts[i]));
+}
+
+function tabulate(place, table) {
+  place.hidden = !table;
+  if (!table) return;
+  const [caption, head, body] = place.firstElementChild.children;
+  write(caption, table.caption);
+  place.setAttribute("aria-label", table.caption);
+  const spelled = JSON.stringify(table.columns);
+  if (head.dataset.columns !== spelled) {
+    head.dataset.columns = spelled;
+    const groups = Map.groupBy(table.columns, ([group]) => group);
+    const above = [...groups].map(([group, { length }]) => made("th", { colspan: length, scope: "colgroup" }, group));
+    const names = table.columns.map(([, name]) => made("th", { scope: "col" }, name));
+    head.replaceChildren(made("tr", {}, made("td"), ...above), made("tr", {}, made("td"), ...names));
+  }
+  children(body, table.rows.length, () => made("tr")).forEach((row, i) => {
+    const [name, meaning, cells] = table.rows[i];
+    const [header, ...shown] = children(row, 1 + cells.length, () => made(row.children.length ? "td" : "th", { scope: "row" }));
+    header.title = meaning;
+    write(header, name);
+    shown.forEach((cell, k) => write(cell, cells[k]));
+  });
+}
+
+// Whether all figures are there.
 function show(board, frame, columns) {
-  const [said, bar, numbers, charts] = board.children;
+  const [said, bar, notice, numbers, charts, table] = board.children;
   said.hidden = bar.hidden = frame.share === null;
   write(said, frame.said);
   bar.setAttribute("aria-valuenow", Math.round(100 * frame.share));
   bar.firstElementChild.style.transform = `scaleX(${frame.share})`;
   children(numbers, frame.numbers.length, () => made("div")).forEach((node, i) => number(node, frame.numbers[i]));
+  tell(notice, frame.notice);
+  tabulate(table, frame.table);
   charts.style.setProperty("--columns", columns);
   const drawn = children(charts, frame.charts.length, () => made("div", { class: "live-chart", role: "figure" }));
-  drawn.forEach((node, i) => chart(node, frame.charts[i]));
+  return drawn.map((node, i) => chart(node, frame.charts[i])).every(Boolean);
 }
 
 const chartsOf = board => [...board.querySelectorAll(".live-chart")];
@@ -236,7 +275,7 @@ const RETRY_S = 1;
 // Looks again and again, and at once when the slider moves or the button is pressed, until it is stopped. A page that nobody
 // sees does not look.
 class Watch {
-  constructor(board, { frame, columns, stream, slider, at, button }, turn) {
+  constructor(board, { frame, columns, stream, slider, at, button }, turn, before) {
     Object.assign(this, { board, columns, stream, turn, at, button, drawnFor: frame.turn });
     addEventListener("click", this, true);
     addEventListener("keydown", this, true);
@@ -244,7 +283,17 @@ class Watch {
     this.moves = new MutationObserver(() => this.look());
     if (this.input) this.moves.observe(this.input, { attributes: true, attributeFilter: ["value"] });
     if (this.input && Number(this.input.value) !== Number(at)) this.look();  // the slider has moved on since
-    else { show(board, frame, columns); this.later(frame.wait); }
+    else if (show(board, frame, columns)) this.later(frame.wait);
+    else this.catchUp(frame, before?.asking);
+  }
+
+  // What is not there the watch before this one may be about to be told.
+  async catchUp(frame, asking) {
+    const told = await asking;
+    if (this.isOver) return;
+    if (told) show(this.board, told, this.columns);
+    if (show(this.board, frame, this.columns)) this.later(frame.wait);
+    else this.look();
   }
 
   stop() {
@@ -276,7 +325,8 @@ class Watch {
     this.isDue = false;
     const isPressed = this.isPressed;
     this.isPressed = false;
-    const frame = await this.ask(isPressed);
+    this.asking = this.ask(isPressed);
+    const frame = await this.asking;
     this.isLooking = false;
     if (this.isOver) return;
     if (frame) show(this.board, frame, this.columns);
@@ -302,8 +352,9 @@ const watches = new WeakMap();
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const board = parentElement.querySelector(".board");
-  watches.get(board)?.stop();
-  watches.set(board, new Watch(board, data, now => setTriggerValue("turn", now)));
+  const before = watches.get(board);
+  before?.stop();
+  watches.set(board, new Watch(board, data, now => setTriggerValue("turn", now), before));
   return () => {
     watches.get(board).stop();
     for (const node of chartsOf(board)) {

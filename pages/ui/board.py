@@ -1,11 +1,12 @@
-"""What changes as a run goes on, as one element: a line, a bar, numbers, and plotly charts that are updated in place.
+"""What changes as a run goes on or a slider moves, as one element: a line and a bar, a notice, numbers, plotly charts that
+are updated in place, a table.
 
 Zoom and node of a chart survive new data, where st.plotly_chart would mount it anew. And the element asks for new data itself
 (see `stream`): no script runs, and nothing else of the page is drawn again.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,8 +14,9 @@ from zlib import crc32
 
 import plotly.graph_objects as go
 import streamlit as st
+from plotly.io.json import to_json_plotly
 
-from pages.ui.stream import stream
+from pages.ui.stream import is_asked, stream
 from pgcore.runs.packing import Records
 
 _HERE = Path(__file__).parent
@@ -49,8 +51,26 @@ class Number:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """A sentence that stands out, as good news or as a doubt, and what goes with it in small print."""
+
+    text: str
+    is_good: bool
+    more: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers side by side, as text: the columns (group, name), the rows (name, what it means, cells), and a word on all."""
+
+    columns: Sequence[tuple[str, str]]
+    rows: Sequence[tuple[str, str, Sequence[str]]]
+    caption: str
+
+
+@dataclass(frozen=True)
 class Frame:
-    """What a board shows: how far a run is (a line and the share of its budget), its numbers, and its charts.
+    """What a board shows: how far a run is (a line and the share of its budget), a notice, numbers, charts, and a table.
 
     `turn` names what the page around depends on: where a look brings another, the page is run again. `wait` is in how many
     seconds to look again, None for never.
@@ -59,7 +79,9 @@ class Frame:
     charts: Sequence[Chart]
     said: str = ""
     share: float | None = None
+    notice: Notice | None = None
     numbers: Sequence[Number] = ()
+    table: Table | None = None
     turn: str = ""
     wait: float | None = None
 
@@ -82,11 +104,14 @@ def board(
     `look` is called outside the script: it must neither ask for the session nor draw anything. It is told, in text, where the
     `slider` of that key stands, as soon as it moves and before the script is: `at` is where it stood for this frame. As
     soon as the `button` of that key is pressed, the board asks for the look that takes the place of this one: see `look_at`.
+
+    A board that has asked before is not given figures: it has them from there, or asks.
     """
+    ticket = look_at(key, look) if look is not None else None
     data = {
-        "frame": _data(frame),
+        "frame": _data(frame, [_version(chart) for chart in frame.charts] if ticket and is_asked(ticket) else ()),
         "columns": columns,
-        "stream": look_at(key, look) if look is not None else None,
+        "stream": ticket,
         "slider": _css(slider),
         "at": str(at),
         "button": _css(button),
@@ -115,13 +140,19 @@ def _data(frame: Frame, have: Sequence[str] = ()) -> dict[str, Any]:
         "share": frame.share,
         "numbers": [[number.label, number.value, number.help] for number in frame.numbers],
         "charts": [_chart_data(chart, have) for chart in frame.charts],
+        "notice": asdict(frame.notice) if frame.notice is not None else None,
+        "table": asdict(frame.table) if frame.table is not None else None,
         "turn": frame.turn,
         "wait": frame.wait,
     }
 
 
+def _version(chart: Chart) -> str:
+    return f"{crc32(chart.figure.encode()):x}"
+
+
 def _chart_data(chart: Chart, have: Sequence[str]) -> dict[str, Any]:
-    version = f"{crc32(chart.figure.encode()):x}"
+    version = _version(chart)
     return {
         "version": version,
         "figure": None if version in have else chart.figure,
@@ -150,8 +181,16 @@ def drawn(chart: Callable[..., go.Figure], of: Records | tuple[Records, ...], *s
 
 
 def as_json(figure: go.Figure) -> str:
-    """The figure for a Chart, in the colours of the page."""
-    return figure.update_layout(template="none").to_json()
+    """The figure for a Chart, in the colours of the page.
+
+    Where a trace has the x of an earlier one, `{"of": its index}` stands for it: half of what there would be to send.
+    """
+    drawn = figure.update_layout(template="none").to_dict()
+    first: dict[str, int] = {}
+    for i, trace in enumerate(drawn["data"]):
+        if isinstance(x := trace.get("x"), dict) and first.setdefault(x["bdata"], i) < i:
+            trace["x"] = {"of": first[x["bdata"]]}
+    return to_json_plotly(drawn)
 
 
 def still_chart(figure: go.Figure, *, key: str, alt: str, height: int | str = "content") -> None:

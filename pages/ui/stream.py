@@ -31,11 +31,12 @@ Look = Callable[[list[str], str], dict[str, Any]]
 
 @dataclass
 class _Stream:
-    """One look of a session, and when a browser on this machine asked it last: never, to begin with."""
+    """One look of a session: whether it was ever asked, and when a browser on this machine asked it last."""
 
     session: str
     key: str
     look: Look
+    is_asked: bool = False
     asked_here_at: float = -math.inf
 
 
@@ -65,6 +66,12 @@ def stream(key: str, look: Look) -> str:
     return token
 
 
+def is_asked(ticket: str) -> bool:
+    """Whether the page has asked with this ticket before."""
+    with _lock:
+        return _streams[ticket].is_asked
+
+
 def watchers() -> int:
     """How many sessions in browsers on this machine, which draw on its cores, have asked lately."""
     since = time.monotonic() - WATCHES_S
@@ -82,7 +89,7 @@ async def _answer(request: Request) -> Response:
         asked = _streams.get(request.headers.get(TICKET, ""))
     if asked is None or not _is_open(asked.session):
         return Response(status_code=404)
-    is_here = _is_here(request)
+    asked.is_asked, is_here = True, _is_here(request)
     if is_here:
         asked.asked_here_at = time.monotonic()
     have, at, due = (request.query_params.get(name, "") for name in ("have", "at", "due"))

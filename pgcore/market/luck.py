@@ -4,6 +4,8 @@ Sharpe ratios in here are those of single rows, not scaled to a year, unless a n
 """
 
 import math
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -64,36 +66,48 @@ def sharpe_difference(
     rows = len(one)
     if rows < 2:
         return math.nan, math.nan
-    begin = np.random.default_rng(seed)
-    start = np.random.Generator(np.random.PCG64(seed).advance(resamples * rows))  # where all of `begin` would have ended
-    several = max(1, NUMBERS_AT_ONCE // rows)
-    difference = np.concatenate(
-        [_resampled(one, other, min(several, resamples - k), begin, start) for k in range(0, resamples, several)]
-    )
-    low, high = np.quantile(difference * math.sqrt(periods), [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    difference = [_drawn_sharpe(one, drawn) - _drawn_sharpe(other, drawn) for drawn in _resamples(rows, resamples, seed)]
+    ends = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
+    low, high = np.quantile(np.concatenate(difference) * math.sqrt(periods), ends)
     return float(low), float(high)
 
 
-def _resampled(
-    one: FloatArray, other: FloatArray, count: int, begin: np.random.Generator, start: np.random.Generator
-) -> FloatArray:
-    """Sharpe(one) − Sharpe(other) on `count` resamples, [count]: `begin` draws where blocks begin, `start` at which row."""
-    rows = len(one)
-    step = np.arange(rows)
-    begins = begin.random((count, rows)) < rows ** (-1.0 / 3.0)
-    begins[:, 0] = True
-    began = np.maximum.accumulate(np.where(begins, step, 0), axis=1)
-    drawn = np.take_along_axis(start.integers(rows, size=(count, rows)), began, axis=1)
-    drawn += step
-    drawn -= began
-    drawn %= rows
-    return _row_sharpe(one[drawn]) - _row_sharpe(other[drawn])
+def _drawn_sharpe(returns: FloatArray, drawn: FloatArray) -> FloatArray:
+    """Sharpe ratios [B] of resamples in which each of R returns is drawn so often [B, R]; 0 where nothing varies."""
+    rows, centre = len(returns), returns.mean()
+    beyond = returns - centre  # a sum of squares less that of their mean keeps what varies only where the mean is small
+    mean, square = (drawn @ np.stack([beyond, beyond**2], axis=1) / rows).T
+    variance = (square - mean**2) * rows / (rows - 1)
+    varies = variance > 1e-12 * square
+    deviation = np.sqrt(np.where(varies, variance, 1.0))
+    return np.where(varies, (mean + centre) / deviation, 0.0)
 
 
-def _row_sharpe(returns: FloatArray) -> FloatArray:
-    """Sharpe ratios [B] of resamples [B, R]; 0 where nothing varies."""
-    mean, deviation = returns.mean(axis=1), returns.std(axis=1, ddof=1)
-    return np.divide(mean, deviation, out=np.zeros_like(mean), where=deviation > 1e-12 * np.abs(mean))
+def _resamples(rows: int, resamples: int, seed: int) -> Iterable[FloatArray]:
+    """How often each row is drawn, [B, R], in pieces that fit into memory; those of short histories are kept."""
+    return (_resampled_once(rows, resamples, seed),) if rows * resamples <= NUMBERS_AT_ONCE else _drawn(rows, resamples, seed)
+
+
+@lru_cache(maxsize=2)
+def _resampled_once(rows: int, resamples: int, seed: int) -> FloatArray:
+    return next(_drawn(rows, resamples, seed))
+
+
+def _drawn(rows: int, resamples: int, seed: int) -> Iterator[FloatArray]:
+    begin = np.random.default_rng(seed)  # draws where blocks begin, the other at which row
+    start = np.random.Generator(np.random.PCG64(seed).advance(resamples * rows))  # where all of `begin` would have ended
+    several, step = max(1, NUMBERS_AT_ONCE // rows), np.arange(rows)
+    for first in range(0, resamples, several):
+        count = min(several, resamples - first)
+        begins = begin.random((count, rows)) < rows ** (-1.0 / 3.0)
+        begins[:, 0] = True
+        began = np.maximum.accumulate(np.where(begins, step, 0), axis=1)
+        drawn = np.take_along_axis(start.integers(rows, size=(count, rows)), began, axis=1)
+        drawn += step
+        drawn -= began
+        drawn %= rows
+        drawn += rows * np.arange(count)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=count * rows).reshape(count, rows).astype(np.float64)
 
 
 def luck_bound(agent: FloatArray, market: FloatArray, allow_short: bool) -> float:
