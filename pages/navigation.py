@@ -55,6 +55,7 @@ page = st.navigation(
     },
     position="top" if login.is_in() else "hidden",
 )
+st.session_state["pages"] = st.session_state.get("pages", ("", ""))[1], page.url_path  # the one before, and this one
 if login.is_in():
     tell()
     told(page.run)()

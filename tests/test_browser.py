@@ -128,16 +128,36 @@ def test_a_reload_and_another_tab_show_the_same_run(page, browser, address):
     page.reload()
     expect(page.get_by_text(re.compile(r"done · [\d,]+ steps"))).to_be_visible()
     assert "max_steps=2000" in page.url
-    page.get_by_text("Understand").click()
-    page.get_by_role("menuitem", name="Estimators").click()
-    expect(page.get_by_role("heading", name="Estimators").first).to_be_visible()
-    page.go_back()
-    expect(page.get_by_text(re.compile(r"done · [\d,]+ steps"))).to_be_visible()
-    page.wait_for_function("document.querySelector('.live-chart path.js-line')?.getAttribute('d')?.length > 0")
     other = browser.new_page()
     other.goto(f"{address}/?run={run}")
     expect(other.get_by_text(re.compile(r"done · [\d,]+ steps"))).to_be_visible()
     other.close()
+
+
+@pytest.mark.parametrize(("place", "group", "name"), [("", "Train", "CartPole"), ("stocks", "Train", "Stocks")])
+@pytest.mark.parametrize("way", ["menu", "back"])
+def test_who_comes_back_to_a_page_finds_it_as_it_was(page, address, place, group, name, way):
+    page.goto(f"{address}/{place}?estimator=reinforce&seed=5&max_steps=3000")
+    button(page, "Train").click()
+    expect(page.get_by_text(re.compile(r"done · [\d,]+ steps"))).to_be_visible()
+    for other_group, other in (("Understand", "Estimators"), ("Runs", "Runs")):
+        choose(page, other_group, other)
+        page.wait_for_url(re.compile(f"/{other.lower()}"))
+        page.wait_for_timeout(500)
+        if way == "back":
+            page.go_back()
+        else:
+            choose(page, group, name)
+        page.wait_for_url(re.compile(r"estimator=reinforce&seed=5&max_steps=3000&run="))
+        expect(page.get_by_text(re.compile(r"done · [\d,]+ steps"))).to_be_visible()
+        page.wait_for_function("document.querySelector('.live-chart path.js-line')?.getAttribute('d')?.length > 0")
+    assert complaints(page) == []
+
+
+def choose(page: Page, group: str, name: str) -> None:
+    """Go to a page by the menu."""
+    page.get_by_test_id("stHeader").get_by_text(group, exact=True).first.click()
+    page.get_by_role("menuitem", name=name).click()
 
 
 def test_two_tabs_both_see_a_run_go_on(page, browser, address):

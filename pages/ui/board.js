@@ -75,7 +75,8 @@ function roomy(figure, { x, y }) {
   for (const [name, [least, greatest]] of Object.entries(spans(figure))) {
     if (!Number.isFinite(greatest - least)) continue;
     const size = greatest - least || Math.abs(greatest) || 1;
-    out[name] = name[0] === "x" ? [least, greatest + x * size] : [least - y * size, greatest + y * size];
+    if (greatest === least) out[name] = [least - size / 2, greatest + size / 2];
+    else out[name] = name[0] === "x" ? [least, greatest + x * size] : [least - y * size, greatest + y * size];
   }
   return { ...out, ...given(figure) };
 }

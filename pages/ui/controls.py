@@ -53,6 +53,7 @@ def knobs(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset], fixe
             help=SETTINGS["task"].help,
             on_change=_follow,
             args=(page, task, st.session_state[f"{page}.estimator"]),
+            persist_state="session",
         )
     estimator = st.session_state[f"{page}.estimator"]
     drawn = [setting for setting in relevant(task, estimator) if setting.group != "run" and setting.name not in fixed]
@@ -130,8 +131,8 @@ def _read_link(page: str, tasks: tuple[str, ...]) -> None:
     known = SETTINGS | VIEW
     said = {name: text for name, text in st.query_params.to_dict().items() if name in known}
     written = st.session_state.get(f"{page}.link")
-    came_back = st.session_state.get("page") != page and not said
-    st.session_state["page"] = page
+    before, now = st.session_state.get("pages", ("", ""))
+    came_back = before != now and not said
     if written is not None and (came_back or said == {name: text for name, text in written.items() if name != "run"}):
         for name in (*known, "preset"):  # a widget that is not drawn would lose its value
             st.session_state[f"{page}.{name}"] = st.session_state.get(f"{page}.{name}")
