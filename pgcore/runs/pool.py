@@ -110,7 +110,8 @@ class Pool:
         """Raises StoreError where the data directory, which holds the workers' log, cannot be made."""
         make_directory(self._log.parent)
         if self._log.exists() and self._log.stat().st_size > LOG_BYTES:
-            self._log.unlink()
+            with contextlib.suppress(OSError):  # held open elsewhere: then it grows on
+                self._log.unlink()
         self._thread.start()
 
     def wake(self) -> None:
