@@ -33,7 +33,7 @@ STAKES = ("agent", "buy_and_hold")
 OPPONENTS = ("buy_and_hold", "moving_average_rule", "cash")
 HIGHEST_COST = 100.0
 HEAD_START_S = 0.1  # in which the board is drawn anew, by the cores that this script would want
-ROWS_SHOWN = 1_000  # of each part, more than a screen has columns for
+ROWS_SHOWN = 1_500  # of all parts together, evenly spread: more than a chart has columns for
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,9 @@ def _at_cost(recorded: Recorded, cost: float) -> Frame:
 def _price(recorded: Recorded, cost: float) -> Mapping[str, Comparison]:
     """The decisions on each part at a cost, beside what they are compared with, on the rows shown."""
     run, result = repriced(recorded.run, cost), recorded.result
-    return {name: compared_on(recorded.store, run, result, name, most_shown=ROWS_SHOWN) for name in result["curves"]}
+    rows = {name: len(curve["actions"]) for name, curve in result["curves"].items()}
+    shown = {name: 2 + ROWS_SHOWN * count // sum(rows.values()) for name, count in rows.items()}
+    return {name: compared_on(recorded.store, run, result, name, most_shown=most) for name, most in shown.items()}
 
 
 @lru_cache(maxsize=4)
