@@ -51,6 +51,16 @@ def test_a_look_is_told_what_the_page_has_and_where_its_slider_stands(as_session
     assert answer.headers["cache-control"] == "no-store"
 
 
+def test_it_is_known_whether_a_page_has_asked(as_session, get):
+    as_session("a")
+    ticket = stream.stream("board", lambda have, at: {})
+    assert not stream.is_asked(ticket)
+    get(ticket)
+    assert stream.is_asked(ticket)
+    assert stream.is_asked(stream.stream("board", lambda have, at: {"run": 2})), "whatever it is told next"
+    assert not stream.is_asked("of a session that has ended")
+
+
 def test_a_ticket_cannot_be_guessed_nor_left_out(as_session, get):
     as_session("a")
     tickets = {stream.stream(f"board {i}", lambda have, at: {}) for i in range(100)}

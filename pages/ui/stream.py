@@ -69,7 +69,7 @@ def stream(key: str, look: Look) -> str:
 def is_asked(ticket: str) -> bool:
     """Whether the page has asked with this ticket before."""
     with _lock:
-        return _streams[ticket].is_asked
+        return ticket in _streams and _streams[ticket].is_asked
 
 
 def watchers() -> int:
