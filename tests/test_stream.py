@@ -36,8 +36,8 @@ def clock(monkeypatch):
 def get():
     app = Starlette(routes=[stream.ROUTE])
 
-    def ask(ticket, *, browser="127.0.0.1", headers=None, **query):
-        client = TestClient(app, client=(browser, 50_000))
+    def ask(ticket, *, browser="127.0.0.1", host="localhost", headers=None, **query):
+        client = TestClient(app, f"http://{host}", client=(browser, 50_000))
         return client.get("/live", params=query, headers={stream.TICKET: ticket, **(headers or {})})
 
     return ask
@@ -127,6 +127,7 @@ def test_a_browser_elsewhere_does_not_draw_on_the_cores_of_this_machine(as_sessi
     address = stream.stream("board", lambda have, at: {})
     get(address, browser="192.0.2.7")
     get(address, headers={"X-Forwarded-For": "192.0.2.7"})
+    get(address, host="lab.example.org")
     assert stream.watchers() == 0
     get(address, browser="::1")
     assert stream.watchers() == 1

@@ -22,7 +22,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from pgcore.errors import BadInput
 from pgcore.runs.database import StoreError
 
-LOOPBACK = ("127.0.0.1", "::1")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 TICKET = "x-live-ticket"
 WATCHES_S = 15.0
 RENEWED_WITHIN_S = 2.0
@@ -102,8 +102,9 @@ async def _answer(request: Request) -> Response:
 
 
 def _is_here(request: Request) -> bool:
-    """Whether the browser is on this machine, as far as can be told: a reverse proxy says for whom it asks."""
-    return request.client is not None and request.client.host in LOOPBACK and "x-forwarded-for" not in request.headers
+    """Whether the browser is on this machine: a reverse proxy, which may be, says for whom or by which name it was asked."""
+    asks_from_here = request.client is not None and request.client.host in LOOPBACK
+    return asks_from_here and request.url.hostname in LOOPBACK and "x-forwarded-for" not in request.headers
 
 
 async def _renewed(asked: _Stream) -> None:
