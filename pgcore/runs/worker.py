@@ -156,13 +156,13 @@ def warm_up(store: RunStore) -> None:
 
 def main() -> int:
     try:
+        _give_way()
         store = RunStore(patience_s=0.25)
         warm_up(store)
         print(READY, flush=True)
         run_id = sys.stdin.readline().strip()
         if run_id:
             _let_go()
-            _give_way()
             train_run(store, run_id, park_after_s=PARK_AFTER_S)
     except BadInput as error:
         print(error, file=sys.stderr, flush=True)
@@ -178,11 +178,12 @@ def _let_go() -> None:
 
 
 def _give_way() -> None:
-    """Training takes what the pages leave, so that they answer at once while every core trains; alone it is as fast."""
+    """Getting ready and training take what the pages leave, so that they answer at once while every core trains; alone they
+    are as fast."""
     if sys.platform == "win32":
         psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
     else:
-        psutil.Process().nice(NICENESS)
+        os.nice(NICENESS)  # beyond what the server has: less is not for everybody to take
 
 
 if __name__ == "__main__":
