@@ -231,7 +231,7 @@ def _table(parts: Mapping[str, Comparison], known: Backtest | None, cost: float)
 def _spelled(number: float, unit: str) -> str:
     if not math.isfinite(number):
         return "–"
-    return {"share": f"{number:z.2%}", "ratio": f"{number:z,.2f}", "count": f"{number:,.0f}"}[unit].replace("-", "−")
+    return {"share": f"{number:z,.2%}", "ratio": f"{number:z,.2f}", "count": f"{number:,.0f}"}[unit].replace("-", "−")
 
 
 def _explain(page: str, run: Run, result: dict[str, Any]) -> None:
