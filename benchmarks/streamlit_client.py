@@ -21,6 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
 PATIENCE_S = 60.0
+ELSEWHERE = "192.0.2.1"  # who watches on another machine looks as often as if alone
 MOST_BYTES = 256 * 2**20
 DONE = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY, ForwardMsg.FINISHED_WITH_COMPILE_ERROR)
 
@@ -217,7 +218,8 @@ async def watch(session: Session, seconds: float, latencies: list[float]) -> Non
             await asyncio.sleep(waits.get(address, stream.wait))
             if (asked := time.monotonic()) > ends:
                 return
-            answer = await session.http.get("/live", params={"at": "50"}, headers={"X-Live-Ticket": address})
+            headers = {"X-Live-Ticket": address, "X-Forwarded-For": ELSEWHERE}
+            answer = await session.http.get("/live", params={"at": "50"}, headers=headers)
             latencies.append(time.monotonic() - asked)
             frame = answer.raise_for_status().json()
             if frame["turn"] != stream.turn:
