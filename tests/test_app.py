@@ -285,6 +285,18 @@ def test_the_browser_looks_at_a_run_without_the_script(app):
     assert ",".join(chart["version"] for chart in given) == known
 
 
+def test_a_run_that_is_over_before_the_page_is_drawn_is_looked_at_again(app, monkeypatch):
+    from pages.ui import live, server
+
+    monkeypatch.setattr(live, "_show_first_point", lambda page, run: until(lambda: server.store().run(run.id).is_over))
+    at = app(max_steps="2000")
+    at.button(key="cartpole.train").click().run()
+    drawn = json.loads(board(at, "cartpole.board"))["frame"]
+    assert "done" in drawn["said"]
+    assert drawn["wait"] is not None
+    assert look(at, "cartpole.board").json()["turn"] != drawn["turn"], "then what came of it is shown"
+
+
 def look_until(at, holds):
     found = {}
 

@@ -76,8 +76,11 @@ def _panel(page: str, config: TrainConfig | None, outcome: str) -> tuple[Run | N
     shown = _choose(page, runs)
     look, slider = _look_at(shown, runs) if shown is not None else _look_at_nothing(config), f"{page}.smooth"
     at = st.session_state[slider]
+    frame = look(str(at))
+    if shown is not None and frame.turn != str(mode):  # it has gone on since, may be over, and is to be looked at again
+        frame = replace(frame, wait=frame.wait or TICK_S)
     board(
-        replace(look(str(at)), turn=str(mode)),
+        replace(frame, turn=str(mode)),
         key=f"{page}.board",
         columns=COLUMNS,
         look=look,
