@@ -22,7 +22,8 @@ def share(values: list[float], part: float) -> float:
 def watching(sessions: int, runs: int, seconds: float, updates: int) -> dict[str, Any]:
     """Sessions watch runs that train as the app lets them: as many at once as there are cores, the others waiting.
 
-    They begin once so many updates are made: after more than a page keeps, its memory does not grow, or something is wrong.
+    They begin once so many updates are made: soon after, pages keep the most they ever do, and from then on the memory does
+    not grow, or something is wrong.
     """
     with served() as app:
         await_warm(app)
