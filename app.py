@@ -27,8 +27,8 @@ from pgcore.runs.database import StoreError
 
 PAGES = Path(__file__).parent / "pages"
 KEEP_DELETED_S = 7 * 24 * 3600.0  # as long a deletion could be undone
-M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of glibc's malloc.h
-LARGE_BLOCK = 128 * 1024
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
+KEPT = 32 * 2**20  # bytes
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STRANGER = PlainTextResponse(
     "This app answers to its own machine only: open http://localhost, or name the host in server.allowedHosts.", status_code=403
@@ -36,16 +36,17 @@ STRANGER = PlainTextResponse(
 
 
 def _share_heaps() -> None:
-    """Have all threads allocate from the heaps there are by now, and give large blocks back as they are freed, where the C
-    library is glibc.
+    """Have all threads allocate from the heaps there are by now, and keep what is freed, where the C library is glibc.
 
     It gives each thread a heap of its own, and each grows to the largest answer ever made in it: with a dozen threads, which
-    run Python one at a time anyway, the server grew for minutes.
+    run Python one at a time anyway, the server grew for minutes. And memory that is given back is cleared by the kernel before
+    it is had again: to price a run at another cost took three times as long.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(M_ARENA_MAX, 1)
-        mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
+        mallopt(M_MMAP_THRESHOLD, KEPT)
+        mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
 _share_heaps()

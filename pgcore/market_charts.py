@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from pgcore.charts import ACTION_COLOURS, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, frame, framed, thin
+from pgcore.charts import ACTION_COLOURS, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, figure_of, frame, framed, thin
 from pgcore.market.accounts import Backtest
 from pgcore.market.backtest import Comparison
 from pgcore.market.prices import PriceSeries, moving_average
@@ -42,7 +42,7 @@ def price_chart(prices: PriceSeries, window: int, borders: Mapping[str, tuple[in
     layout = frame(escape(prices.name), "", "price") | {"height": height, "hovermode": "x unified"}
     layout["xaxis"] |= {"type": "date"}
     layout |= _shades({name: (str(prices.dates[first]), str(prices.dates[last])) for name, (first, last) in borders.items()})
-    return go.Figure({"data": traces, "layout": layout})
+    return figure_of(traces, layout)
 
 
 def validation_chart(env_steps: Sequence[int], growth: Sequence[float], hold: float) -> go.Figure:
@@ -116,7 +116,7 @@ def equity_chart(parts: Mapping[str, Comparison], truth: Mapping[str, Backtest] 
     layout["yaxis2"] = {"title": {"text": "drawdown"}, "tickformat": ".0%", "domain": [0.0, 0.26]}
     days = {part: compared.agent.dates[[0, -1]].astype(str) for part, compared in parts.items()}
     layout |= _shades({part: (first, last) for part, (first, last) in days.items()})
-    return go.Figure({"data": traces, "layout": layout})
+    return figure_of(traces, layout)
 
 
 def _broken(pieces: Sequence[NDArray[np.floating]]) -> NDArray[np.floating]:

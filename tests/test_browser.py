@@ -288,6 +288,20 @@ def test_the_charts_name_their_lines_from_the_first_point_on(page, address):
     expect(button(page, "Train")).to_be_enabled()
 
 
+def test_an_empty_chart_rehearses_its_first_move_and_is_as_before(page, address):
+    page.add_init_script("""addEventListener("drawn", event => {
+      const node = event.target, tell = () => (window.moves ??= []).push([node._fullData[0].x.length, node._fullData[0].y[0]]);
+      if (!window.moves) { node.on("plotly_animated", tell); window.moves = []; window.first = node; }
+    }, true)""")
+    page.goto(address)
+    page.wait_for_function("window.moves?.length === 2")
+    (points, lowest), (left, _) = page.evaluate("window.moves")
+    assert points > 0
+    assert lowest < page.evaluate("window.first._fullLayout.yaxis.range[0]"), "out of sight"
+    assert left == 0
+    assert page.evaluate("window.first.querySelector('.scatterlayer path.js-line')") is None
+
+
 @pytest.mark.parametrize(
     "press", [lambda page: button(page, "Train").click(), lambda page: page.keyboard.press("Control+Enter")]
 )

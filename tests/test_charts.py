@@ -1,6 +1,7 @@
 """Charts: the right data in the right trace, few enough points, titles and units on everything."""
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,6 +115,16 @@ def test_seeds_become_a_mean_and_an_interval_with_their_number():
 ])  # fmt: skip
 def test_before_the_first_record_there_is_an_empty_frame(make):
     assert make().to_json()
+
+
+@pytest.mark.parametrize("shown", [records(), charts.NOTHING])
+@pytest.mark.parametrize("make", [
+    lambda shown: charts.returns_chart(shown, 50, 475.0),
+    lambda shown: charts.actions_chart(shown, ("left", "right")),
+    lambda shown: charts.actions_chart(shown, ("torque",)),
+])  # fmt: skip
+def test_a_figure_that_is_made_unchecked_would_have_passed(make, shown):
+    go.Figure(make(shown).to_dict())
 
 
 def test_runs_of_one_colour_are_told_apart_by_dashes():

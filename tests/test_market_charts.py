@@ -1,6 +1,7 @@
 """Charts of prices and trades: every part named, every trade where it was made."""
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 from pgcore import market_charts
@@ -31,6 +32,7 @@ def test_the_price_chart_names_and_shades_each_part():
     assert [note.text for note in figure.layout.annotations] == ["train", "test"]
     assert len(figure.layout.shapes) == 2
     assert "mean of 20 before" in names(figure)
+    go.Figure(figure.to_dict())  # made unchecked, it would have passed
 
 
 def test_a_name_that_somebody_gave_is_shown_as_text():
@@ -47,6 +49,7 @@ def test_the_equity_chart_holds_every_strategy_on_every_part_and_breaks_between_
     compared = {name: compare(turns[name], config, prices, part) for name, part in parts.items()}
     figure = market_charts.equity_chart(compared, {"test": compared["test"].agent})
     assert len(names(figure)) == len(set(names(figure))) == 7, "each is named once"
+    go.Figure(figure.to_dict())  # made unchecked, it would have passed
     assert [note.text for note in figure.layout.annotations] == ["train", "validation", "test"]
     lines = {trace.name: (np.array(trace.x), np.array(trace.y)) for trace in figure.data}
     for title in ("agent", "buy-and-hold", "moving-average rule", "cash", "drawdown"):

@@ -2,7 +2,6 @@
 
 import math
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -11,7 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from pages.ui.board import Chart, Frame, Notice, Number, Table, as_json, board, still_chart
+from pages.ui.board import HEAD_START, Chart, Frame, Notice, Number, Table, as_json, board, still_chart
 from pages.ui.problems import readable
 from pages.ui.server import store
 from pages.ui.text import plain
@@ -32,8 +31,7 @@ from pgcore.runs.store import RunStore, resolve_prices
 STAKES = ("agent", "buy_and_hold")
 OPPONENTS = ("buy_and_hold", "moving_average_rule", "cash")
 HIGHEST_COST = 100.0
-HEAD_START_S = 0.1  # in which the board is drawn anew, by the cores that this script would want
-ROWS_SHOWN = 1_500  # of all parts together, evenly spread: more than a chart has columns for
+ROWS_SHOWN = 1_000  # of all parts together, evenly spread: more than a chart has columns for
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +79,7 @@ def _show_at_cost(page: str, recorded: Recorded, folds: list[Run]) -> None:
         0.5,
         key=slider,
         help="Prices the recorded trades of every part anew, at once. The agent is not retrained.",
-        on_change=time.sleep,
-        args=(HEAD_START_S,),
+        **HEAD_START,
     )
 
     def look(at: str) -> Frame:

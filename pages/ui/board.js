@@ -121,6 +121,23 @@ async function draw(Plotly, node, state, { figure, config, isGrowing }) {
   Object.assign(state, { still: unmoved, ranges, identity });
 }
 
+const AT_ONCE = { mode: "immediate", transition: { duration: 0 }, frame: { duration: 0, redraw: false } };
+const canRehearse = ({ data, _fullLayout: layout }) =>
+  data.every(trace => !trace.x?.length) && axes(layout).every(name => !layout[name].autorange);
+
+// The first lines a page moves take it half as long again: in a chart that has none yet it moves some once, below what is
+// shown, while it has nothing else to do.
+function rehearse(Plotly, node, state) {
+  const act = async () => {
+    if (state.next || !node.isConnected || !canRehearse(node)) return;
+    const x = Array.from({ length: 50 }, (_, i) => i / 50), below = node._fullLayout.yaxis.range[0] - 9;
+    const traces = node.data.map((_, i) => i);
+    for (const line of [{ x, y: x.map(value => below + value) }, { x: [], y: [] }])
+      await Plotly.animate(node, { data: traces.map(() => line), traces }, AT_ONCE);
+  };
+  (window.requestIdleCallback ?? setTimeout)(() => inTurn(act));
+}
+
 const legend = data => data.map(trace => trace.x?.length > 0 && trace.name);
 
 async function move(Plotly, node, { data }, ranges) {
@@ -129,8 +146,7 @@ async function move(Plotly, node, { data }, ranges) {
   for (const [name, range] of Object.entries(ranges))
     if (!spansNow(node._fullLayout[name], range))
       Object.assign(layout, { [`${name}.range`]: [...range], [`${name}.autorange`]: false });
-  const now = { mode: "immediate", transition: { duration: 0 }, frame: { duration: 0, redraw: false } };
-  await Plotly.animate(node, { data: data.map(({ x, y }) => ({ x, y })), traces: at, layout }, now);
+  await Plotly.animate(node, { data: data.map(({ x, y }) => ({ x, y })), traces: at, layout }, AT_ONCE);
   // The legend is drawn anew only where it says something else: a trace without data is not in it.
   if (!equal(listed, legend(data))) await Plotly.restyle(node, { name: data.map(trace => trace.name) }, at);
 }
@@ -161,7 +177,9 @@ async function keepDrawing(node, state) {
       const next = state.next;
       state.next = null;
       if (!next || !node.isConnected) return;
+      const isFirst = state.still === undefined;
       await draw(Plotly, node, state, next);
+      if (isFirst && canRehearse(node)) rehearse(Plotly, node, state);
       node.dispatchEvent(new CustomEvent("drawn"));
     });
   } catch (error) {

@@ -5,7 +5,8 @@ Zoom and node of a chart survive new data, where st.plotly_chart would mount it 
 (see `stream`): no script runs, and nothing else of the page is drawn again.
 """
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from plotly.io.json import to_json_plotly
 
 from pages.ui.stream import is_asked, stream
 from pgcore.runs.packing import Records
+
+# For a slider that a board follows: the board is drawn anew first, by the cores that the script would want.
+HEAD_START: Mapping[str, Any] = {"on_change": time.sleep, "args": (0.1,)}
 
 _HERE = Path(__file__).parent
 _component = st.components.v2.component(

@@ -5,6 +5,7 @@ from typing import Any
 
 import streamlit as st
 
+from pages.ui.board import HEAD_START
 from pages.ui.presets import Preset
 from pages.ui.server import store
 from pages.ui.text import plain
@@ -33,6 +34,7 @@ VIEW: Mapping[str, Setting] = {
 }
 GRID = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 WIDEST_SLIDER = 500
+CHARTED = ("window", "smooth")  # settings that a chart of the page follows
 
 
 def knobs(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset], fixed: tuple[str, ...] = ()) -> TrainConfig | None:
@@ -235,6 +237,8 @@ def _widget(page: str, setting: Setting) -> None:
         _text(page, setting, label)
     elif setting.scale == "log":
         st.select_slider(label, _grid(setting, st.session_state[key]), format_func=_readable(setting), **common)
+    elif setting.name in CHARTED:
+        st.slider(label, setting.low, setting.high, step=setting.step or 1, **common, **HEAD_START)
     elif (setting.kind is float and setting.step and not setting.optional) or _is_narrow(setting):
         st.slider(label, setting.low, setting.high, step=setting.step or 1, format=_format(setting), **common)
     else:
