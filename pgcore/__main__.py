@@ -206,6 +206,7 @@ def _runs(asked: argparse.Namespace) -> None:
             "env_steps": run.env_steps,
             "return_mean": run.return_mean,
             "solved": run.solved,
+            "store_retries": run.store_retries,
         }
         words = f"{run.id}  {run.status:9} {run.task:16} {run.estimator:16} {run.env_steps:>12,} steps"
         _say(row, asked.json, f"{words}  {run.created:%Y-%m-%d %H:%M}  {run.name}".rstrip())
@@ -286,6 +287,7 @@ def _told(store: RunStore, run: Run, as_json: bool) -> int:
         "solved": run.solved,
         "env_steps": run.env_steps,
         "wall_s": float(last.wall_s[-1]) if len(last) else 0.0,
+        "store_retries": run.store_retries,
     }
     _say(row, as_json, f"{run.id} {run.status}{', solved' if run.solved else ''} after {run.env_steps:,} steps")
     if run.error:

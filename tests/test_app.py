@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from pgcore.config import TrainConfig
 from pgcore.market.synthetic import MARKETS
 from pgcore.runs.store import RunStore
 
@@ -295,6 +296,17 @@ def test_a_run_that_is_over_before_the_page_is_drawn_is_looked_at_again(app, mon
     assert "done" in drawn["said"]
     assert drawn["wait"] is not None
     assert look(at, "cartpole.board").json()["turn"] != drawn["turn"], "then what came of it is shown"
+
+
+def test_how_often_the_store_was_asked_in_vain_is_shown(app):
+    from pages.ui import server
+    from pgcore.runs.process import this_process
+
+    run_id = server.store().create_run(TrainConfig(stop_when_solved=False), process=this_process())
+    at = app(run=run_id)
+    assert "tried again" not in json.loads(board(at, "cartpole.board"))["frame"]["said"]
+    server.store().claim(run_id, this_process()).heartbeat(run_id, 60.0, store_retries=3)
+    assert "store busy, tried again 3 ×" in look(at, "cartpole.board").json()["said"]
 
 
 def look_until(at, holds):

@@ -283,6 +283,8 @@ def _said(run: Run, records: Records, runs: list[Run]) -> str:
             parts.append(f"{records.wall_s[-1]:.2f} s")
         elif run.pace is None:
             parts.append(f"at most {_duration((run.config.max_steps - steps) / rate)} left")
+    if retries := sum(member.store_retries for member in runs):
+        parts.append(f"store busy, tried again {retries:,} ×")
     if len(runs) > 1:
         parts.append(f"{sum(member.is_over for member in runs)} of {len(runs)} runs done")
     return " · ".join(parts)
