@@ -255,6 +255,30 @@ class TestSeveralTickers:
         assert all(isinstance(error, Offline) for error in got.values())
         assert len(asked.asked) == 3
 
+    def test_it_is_told_how_far_it_is_and_given_up_where_that_raises(self, cache, monkeypatch):
+        monkeypatch.setattr(yahoo, "WAKE_EVERY_S", 0.01)
+        told, asked, answered = [], [], threading.Event()
+
+        class GivenUp(BaseException):
+            pass
+
+        def fetch(ticker, *_):
+            asked.append(ticker)
+            if ticker == "MSFT":
+                answered.wait()
+            return frame()
+
+        def progress(ticker, done):
+            told.append((ticker, done))
+            if told.count(("MSFT", 1)) == 3:
+                raise GivenUp
+
+        with pytest.raises(GivenUp):
+            download_all(["AAPL", "MSFT", "GOOG"], cache_directory=cache, fetch=fetch, progress=progress)
+        answered.set()
+        assert told[0] == ("AAPL", 0)
+        assert asked == ["AAPL", "MSFT"]
+
     def test_a_line_of_tickers(self):
         assert parse_tickers(" aapl, msft;AAPL  ^gspc ") == ["AAPL", "MSFT", "^GSPC"]
         with pytest.raises(PriceError, match="No ticker is given"):

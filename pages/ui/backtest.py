@@ -31,7 +31,7 @@ from pgcore.runs.store import RunStore, resolve_prices
 STAKES = ("agent", "buy_and_hold")
 OPPONENTS = ("buy_and_hold", "moving_average_rule", "cash")
 HIGHEST_COST = 100.0
-ROWS_SHOWN = 1_000  # of all parts together, evenly spread: more than a chart has columns for
+ROWS_SHOWN = 1_000  # of all parts together, evenly spread: about as many as a chart has columns
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """Where prices come from: a built-in sample, a ticker, a file of the person's own, or a synthetic market."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import numpy as np
@@ -13,7 +13,7 @@ from pgcore.errors import BadInput
 from pgcore.market.csv_import import LIMIT_BYTES, Choices, Imported, ImportReport, NeedsChoice, import_prices
 from pgcore.market.prices import SAMPLE_SOURCE, SAMPLES, PriceError, PriceSeries
 from pgcore.market.synthetic import MARKETS, PREFIX, ROWS, market_key, market_of, read_key
-from pgcore.market.yahoo import INTERVALS, download_all, parse_tickers, spell_age
+from pgcore.market.yahoo import INTERVALS, Downloaded, download_all, parse_tickers, spell_age
 from pgcore.runs.database import data_directory
 from pgcore.runs.store import resolve_prices
 
@@ -72,13 +72,12 @@ def _ticker(page: str) -> None:
         asked = st.form_submit_button("Download", icon=":material/download:")
     found = f"{page}.found"
     if asked:
-        st.session_state[found] = {}
         try:
-            with st.spinner("Asking Yahoo …"):
-                answers = download_all(parse_tickers(text), first, last, interval, cache_directory=data_directory() / "yahoo")
+            answers = _download(parse_tickers(text), first, last, interval)
         except PriceError as error:
             st.error(plain(error))
             return
+        st.session_state[found] = {}
         for ticker, answer in answers.items():
             if isinstance(answer, PriceError):
                 st.error(plain(answer), icon=":material/cloud_off:")
@@ -89,6 +88,21 @@ def _ticker(page: str) -> None:
         ticker = st.segmented_control("Downloaded", list(got), default=next(iter(got)), required=True, key=f"{page}.ticker")
         st.session_state[f"{page}.prices"], notice = got.get(ticker) or next(iter(got.values()))
         st.caption(f"{plain(notice)} Prices are adjusted for splits and dividends; Yahoo's data is for personal use.")
+
+
+def _download(tickers: list[str], first: date, last: date, interval: str) -> Mapping[str, Downloaded | PriceError]:
+    """Ask Yahoo, and show how far that is. The button need do nothing: what makes the page run again gives the download up."""
+    place = st.empty()
+    with place.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(0.0)
+        st.button("Cancel", icon=":material/close:")
+
+    def show(ticker: str, done: int) -> None:
+        bar.progress(done / len(tickers), f"Asking Yahoo for {plain(ticker)}, {done + 1} of {len(tickers)} …")
+
+    answers = download_all(tickers, first, last, interval, cache_directory=data_directory() / "yahoo", progress=show)
+    place.empty()
+    return answers
 
 
 def _upload(page: str) -> None:

@@ -41,6 +41,7 @@ INTERVALS = {
 }
 FRESH = timedelta(hours=12)
 DEADLINE_S = 9.0
+WAKE_EVERY_S = 0.2
 _TRIES = 3
 _ONE_AT_A_TIME = threading.Lock()
 _TICKER = re.compile(r"[A-Z0-9^][A-Z0-9.^=&-]{0,19}")
@@ -121,12 +122,14 @@ def download(
     cache_directory: Path,
     fetch: Fetch | None = None,
     fresh: timedelta = FRESH,
+    while_waiting: Callable[[], object] = lambda: None,
 ) -> Downloaded:
     """Adjusted prices of a ticker from `start` to `end`, both included; None: as far as Yahoo has them.
 
     A copy younger than `fresh` is taken from the cache. Else Yahoo is asked, up to three times within DEADLINE_S seconds; where
     that fails an older copy is given, with a notice. Raises PriceError for bad input; RateLimited, NoSuchTicker, Offline,
-    NothingInRange where there is no copy either. `fetch(ticker, start, end, interval)` stands in for Yahoo in tests.
+    NothingInRange where there is no copy either. `while_waiting` is called every WAKE_EVERY_S seconds until Yahoo answers, and
+    gives the download up by raising. `fetch(ticker, start, end, interval)` stands in for Yahoo in tests.
     """
     ticker = normalise_ticker(ticker)
     first, last = _day(start, "start"), _day(end, "end")
@@ -139,7 +142,8 @@ def download(
     if copy is not None and copy.age < fresh:
         return copy
     try:
-        series = _series(ticker, first, last, _within_deadline(ticker, first, last, interval, fetch or _ask_yahoo))
+        frame = _within_deadline(ticker, first, last, interval, fetch or _ask_yahoo, while_waiting)
+        series = _series(ticker, first, last, frame)
     except DownloadFailed as error:
         if copy is None:
             raise
@@ -162,8 +166,12 @@ def download_all(
     cache_directory: Path,
     fetch: Fetch | None = None,
     fresh: timedelta = FRESH,
+    progress: Callable[[str, int], object] = lambda *_: None,
 ) -> dict[str, Downloaded | PriceError]:
-    """Several tickers in one go: each one's history, or its error. Once Yahoo is out of reach the rest comes from the cache."""
+    """Several tickers in one go: each one's history, or its error. Once Yahoo is out of reach the rest comes from the cache.
+
+    `progress` is told again and again which ticker it is about and how many are done; it gives the download up by raising.
+    """
     found: dict[str, Downloaded | PriceError] = {}
     failure: list[PriceError] = []
 
@@ -173,8 +181,12 @@ def download_all(
         return (fetch or _ask_yahoo)(ticker, first, last, interval)
 
     for ticker in tickers:
+        tell = functools.partial(progress, ticker, len(found))
+        tell()
         try:
-            found[ticker] = download(ticker, start, end, interval, cache_directory=cache_directory, fetch=ask, fresh=fresh)
+            found[ticker] = download(
+                ticker, start, end, interval, cache_directory=cache_directory, fetch=ask, fresh=fresh, while_waiting=tell
+            )
         except PriceError as error:
             found[ticker] = error
             if isinstance(error, (Offline, RateLimited)) and not failure:
@@ -199,7 +211,9 @@ def _day(given: str | date | None, name: str) -> date | None:
         raise PriceError(f"The {name} {given[:20]!r} is no date: write it as 2024-01-31.") from None
 
 
-def _within_deadline(ticker: str, first: date | None, last: date | None, interval: str, fetch: Fetch) -> "pd.DataFrame":
+def _within_deadline(
+    ticker: str, first: date | None, last: date | None, interval: str, fetch: Fetch, while_waiting: Callable[[], object]
+) -> "pd.DataFrame":
     """The answer of Yahoo, asked again after a jittered wait where that may help; in a thread, because no time-out of a
     connection bounds how long names are looked up and cookies fetched."""
     import tenacity
@@ -225,7 +239,9 @@ def _within_deadline(ticker: str, first: date | None, last: date | None, interva
 
     thread = threading.Thread(target=work, name=f"yahoo {ticker}", daemon=True)
     thread.start()
-    thread.join(max(0.0, end - time.monotonic()))
+    while thread.is_alive() and (left := end - time.monotonic()) > 0:
+        thread.join(min(left, WAKE_EVERY_S))
+        while_waiting()
     if not outcome:
         raise Offline(f"Yahoo did not answer within {DEADLINE_S:.0f} seconds: check the connection and try again. {_INSTEAD}")
     if isinstance(outcome[0], Exception):
