@@ -11,7 +11,7 @@ import time
 import urllib.request
 import venv
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,10 +127,11 @@ def await_warm(app: Served) -> None:
     server, used, give_up_at = psutil.Process(app.process.pid), -1.0, time.perf_counter() + READY_WITHIN_S
     while time.perf_counter() < give_up_at:
         workers = server.children(recursive=True)
-        now = sum(sum(worker.cpu_times()[:2]) for worker in workers)
-        if workers and now == used:
-            return
-        used = now
+        with suppress(psutil.NoSuchProcess):  # one that has trained ends
+            now = sum(sum(worker.cpu_times()[:2]) for worker in workers)
+            if workers and now == used:
+                return
+            used = now
         time.sleep(0.5)
     sys.exit("The app's workers do not get ready.")
 
