@@ -289,7 +289,8 @@ def overlay_chart(lines: Sequence[Line], title: str, x: str) -> go.Figure:
         figure.add_scatter(
             x=xs[rows], y=ys[rows], mode="lines", name=name, line=style, hovertemplate=f"{name}<br>%{{y:.4~g}}<extra></extra>"
         )
-    return framed(figure, title, x, title)
+    framed(figure, title, x, title)
+    return figure.update_layout(legend={"y": -0.28, "yanchor": "top"})  # below: where it is narrow it takes lines
 
 
 def parallel_chart(table: pd.DataFrame, result: str) -> go.Figure:
