@@ -290,7 +290,7 @@ def test_the_charts_name_their_lines_from_the_first_point_on(page, address):
 
 def test_an_empty_chart_rehearses_its_first_move_and_is_as_before(page, address):
     page.add_init_script("""addEventListener("drawn", event => {
-      const node = event.target, tell = () => (window.moves ??= []).push([node._fullData[0].x.length, node._fullData[0].y[0]]);
+      const node = event.target, tell = () => window.moves.push([node._fullData[0].x.length, node._fullData[0].y[0]]);
       if (!window.moves) { node.on("plotly_animated", tell); window.moves = []; window.first = node; }
     }, true)""")
     page.goto(address)

@@ -135,7 +135,7 @@ function rehearse(Plotly, node, state) {
     for (const line of [{ x, y: x.map(value => below + value) }, { x: [], y: [] }])
       await Plotly.animate(node, { data: traces.map(() => line), traces }, AT_ONCE);
   };
-  (window.requestIdleCallback ?? setTimeout)(() => inTurn(act));
+  (window.requestIdleCallback ?? setTimeout)(() => inTurn(act).catch(console.warn));
 }
 
 const legend = data => data.map(trace => trace.x?.length > 0 && trace.name);

@@ -237,10 +237,9 @@ def _widget(page: str, setting: Setting) -> None:
         _text(page, setting, label)
     elif setting.scale == "log":
         st.select_slider(label, _grid(setting, st.session_state[key]), format_func=_readable(setting), **common)
-    elif setting.name in CHARTED:
-        st.slider(label, setting.low, setting.high, step=setting.step or 1, **common, **HEAD_START)
     elif (setting.kind is float and setting.step and not setting.optional) or _is_narrow(setting):
-        st.slider(label, setting.low, setting.high, step=setting.step or 1, format=_format(setting), **common)
+        followed = HEAD_START if setting.name in CHARTED else {}
+        st.slider(label, setting.low, setting.high, step=setting.step or 1, format=_format(setting), **common, **followed)
     else:
         st.number_input(label, setting.low, setting.high, step=setting.step or (1 if setting.kind is int else 1.0), **common)
 
