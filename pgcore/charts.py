@@ -5,7 +5,7 @@ plotly reads some HTML in texts.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -27,6 +27,7 @@ ACTION_COLOURS: Mapping[str, str] = {"buy": GREEN, "sell": VERMILION, "hold": GR
 SERIES_COLOURS: Sequence[str] = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, GREY)
 DASHES = ("solid", "dash", "dot", "dashdot")
 MOST_POINTS = 2_000
+MOST_TICKS = 8
 
 
 def thin(length: int, most: int = MOST_POINTS) -> NDArray[np.int64]:
@@ -293,16 +294,21 @@ def overlay_chart(lines: Sequence[Line], title: str, x: str) -> go.Figure:
     return figure.update_layout(legend={"y": -0.28, "yanchor": "top"})  # below: where it is narrow it takes lines
 
 
-def parallel_chart(table: pd.DataFrame, result: str) -> go.Figure:
+def parallel_chart(table: pd.DataFrame, result: str, logarithmic: Collection[str] = ()) -> go.Figure:
     """Parallel coordinates: a vertical axis a setting, a line a run, coloured by its result."""
     dimensions = []
     for column in table.columns:
         values = table[column]
-        if pd.api.types.is_numeric_dtype(values):
-            dimensions.append({"label": column, "values": values.astype(float)})
-        else:
+        if not pd.api.types.is_numeric_dtype(values):
             codes, names = pd.factorize(values)
-            dimensions.append({"label": column, "values": codes, "tickvals": np.arange(len(names)), "ticktext": list(names)})
+            axis = {"values": codes, "tickvals": np.arange(len(names)), "ticktext": list(names)}
+        elif column in logarithmic:
+            ticks = np.unique(values.dropna())
+            ticks = ticks[:: -(-len(ticks) // MOST_TICKS)]
+            axis = {"values": np.log10(values), "tickvals": np.log10(ticks), "ticktext": [f"{tick:,.6g}" for tick in ticks]}
+        else:
+            axis = {"values": values.astype(float)}
+        dimensions.append({"label": column} | axis)
     figure = go.Figure(
         go.Parcoords(dimensions=dimensions, line={"color": table[result], "colorscale": "Cividis", "showscale": True})
     )

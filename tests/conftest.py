@@ -1,4 +1,4 @@
-"""What several test files share: run stores on both databases."""
+"""What several test files share: the app in Streamlit's test harness, run stores on both databases."""
 
 import os
 import shutil
@@ -6,13 +6,16 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from streamlit.testing.v1 import AppTest
 
 from pgcore.runs.store import RunStore
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +29,30 @@ def no_login() -> None:
     """What an earlier test was told of the secrets is forgotten."""
     if "pages.ui.login" in sys.modules:
         sys.modules["pages.ui.login"].providers.cache_clear()
+
+
+@pytest.fixture
+def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., AppTest]]:
+    """The app with a data directory of its own, opened on any page with any link."""
+    import streamlit as st
+
+    from pages.ui import server
+
+    monkeypatch.setenv("PGLAB_HOME", str(tmp_path))
+    monkeypatch.delenv("PGLAB_DATABASE_URL", raising=False)
+    server.close()
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+    def open_page(page: str = "cartpole.py", **link: str) -> AppTest:
+        at = AppTest.from_file(str(ROOT / "pages/navigation.py"), default_timeout=60)
+        for name, value in link.items():
+            at.query_params[name] = value
+        at.run()
+        return at if page == "cartpole.py" else at.switch_page(page).run()
+
+    yield open_page
+    server.close()
 
 
 @pytest.fixture(scope="session")

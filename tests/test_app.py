@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from pgcore.config import TrainConfig
 from pgcore.market.synthetic import MARKETS
@@ -17,30 +16,6 @@ from pgcore.runs.store import RunStore
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path.name for path in (ROOT / "pages").glob("*.py") if path.stem not in ("navigation", "__init__"))
-
-
-@pytest.fixture
-def app(tmp_path, monkeypatch):
-    """The app with a data directory of its own, opened on any page with any link."""
-    import streamlit as st
-
-    from pages.ui import server
-
-    monkeypatch.setenv("PGLAB_HOME", str(tmp_path))
-    monkeypatch.delenv("PGLAB_DATABASE_URL", raising=False)
-    server.close()
-    st.cache_resource.clear()
-    st.cache_data.clear()
-
-    def open_page(page="cartpole.py", **link):
-        at = AppTest.from_file(str(ROOT / "pages/navigation.py"), default_timeout=60)
-        for name, value in link.items():
-            at.query_params[name] = value
-        at.run()
-        return at if page == "cartpole.py" else at.switch_page(page).run()
-
-    yield open_page
-    server.close()
 
 
 def value(at, name, page="cartpole"):

@@ -54,9 +54,9 @@ def page() -> AppTest:
     return at
 
 
-def shown(at: AppTest) -> dict[str, Any]:
-    """What stands on the board of the results."""
-    (board,) = (each.proto.json for each in at.get("bidi_component") if each.proto.id.endswith("-stocks.equity"))
+def shown(at: AppTest, name: str = "equity") -> dict[str, Any]:
+    """What stands on a board of the results."""
+    (board,) = (each.proto.json for each in at.get("bidi_component") if each.proto.id.endswith(f"-stocks.{name}"))
     return json.loads(board)["frame"]
 
 
@@ -142,4 +142,7 @@ def test_the_headline_of_a_walk_forward_follows_the_slider(store: RunStore) -> N
     assert at.subheader[0].value == "Walk-forward: 2 test pieces, one curve"
     dear = compared_walk(store, [repriced(run, 90.0) for run in folds], results)
     gain = f"{100 * measure(dear.agent)['total_return']:+.1f} %".replace("-", "−")
-    assert gain in at.warning[0].value
+    walk = shown(at, "walk")
+    assert gain in walk["notice"]["text"]
+    assert walk["notice"]["more"] == ["At a trading cost of 90 bp, as set below."]
+    assert len(walk["charts"]) == 1

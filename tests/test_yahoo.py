@@ -279,6 +279,23 @@ class TestSeveralTickers:
         assert told[0] == ("AAPL", 0)
         assert asked == ["AAPL", "MSFT"]
 
+    def test_what_was_given_up_asks_no_more_and_keeps_no_one_waiting(self, cache, monkeypatch):
+        monkeypatch.setattr(yahoo, "WAKE_EVERY_S", 0.01)
+        monkeypatch.setattr("tenacity.wait_random_exponential", lambda **_: lambda _: 60.0)
+        asked = Yahoo(OSError())
+
+        class GivenUp(BaseException):
+            pass
+
+        def give_up_once_asked():
+            if asked.asked:
+                raise GivenUp
+
+        with pytest.raises(GivenUp):
+            download("AAPL", cache_directory=cache, fetch=asked, while_waiting=give_up_once_asked)
+        assert len(download("MSFT", cache_directory=cache, fetch=Yahoo(frame())).series) == 10
+        assert len(asked.asked) == 1
+
     def test_a_line_of_tickers(self):
         assert parse_tickers(" aapl, msft;AAPL  ^gspc ") == ["AAPL", "MSFT", "^GSPC"]
         with pytest.raises(PriceError, match="No ticker is given"):

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -23,7 +23,6 @@ from pgcore.market.features import FEATURES
 from pgcore.market.parts import split
 from pgcore.market.statistics import METRICS, measure
 from pgcore.market.synthetic import PREFIX, market_of
-from pgcore.market.verdict import Verdict
 from pgcore.runs.judgement import compared_on, compared_walk, judge, repriced
 from pgcore.runs.run import Run
 from pgcore.runs.store import RunStore, resolve_prices
@@ -36,12 +35,16 @@ ROWS_SHOWN = 1_000  # of all parts together, evenly spread: about as many as a c
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """What a run that is over decided on every part of its prices, to be priced at any trading cost."""
+    """What a run that is over, or all those of a walk-forward, decided on their prices, to be priced at any trading cost."""
 
     store: RunStore
-    run: Run
-    result: dict[str, Any]
+    runs: Sequence[Run]
+    results: Sequence[dict[str, Any]]
     lock: threading.Lock = field(default_factory=threading.Lock)  # a chart and the script ask for the same cost at once
+
+    @property
+    def run(self) -> Run:
+        return self.runs[0]
 
 
 def show_results(page: str, run: Run, runs: list[Run]) -> None:
@@ -57,15 +60,15 @@ def show_results(page: str, run: Run, runs: list[Run]) -> None:
     folds = sorted(
         (each for each in runs if each.config.folds and each.config.seed == run.config.seed), key=lambda each: each.config.fold
     )
-    recorded = _recorded(page, run, result)
+    recorded = _recorded(f"{page}.recorded", [run], [result])
     _price(recorded, run.config.cost_bps)  # what cannot be read is said once, here
-    st.fragment(readable(_show_at_cost, run.id))(page, recorded, folds)
+    st.fragment(readable(_show_at_cost, run.id))(page, recorded, _walked(page, folds))
     _trades(page, result)
     with st.expander("What it looks at, and whether it could have seen the future", icon=":material/visibility:"):
         _explain(page, run, result)
 
 
-def _show_at_cost(page: str, recorded: Recorded, folds: list[Run]) -> None:
+def _show_at_cost(page: str, recorded: Recorded, walked: Recorded | None) -> None:
     """What depends on the trading cost."""
     run = recorded.run
     walk_place = st.container()
@@ -82,36 +85,33 @@ def _show_at_cost(page: str, recorded: Recorded, folds: list[Run]) -> None:
         **HEAD_START,
     )
 
-    def look(at: str) -> Frame:
-        return _at_cost(recorded, SETTINGS["cost_bps"].check(SETTINGS["cost_bps"].parse(at)))
+    def show(what: Recorded, at_cost: Callable[[Recorded, float], Frame], key: str) -> None:
+        def look(at: str) -> Frame:
+            return at_cost(what, SETTINGS["cost_bps"].check(SETTINGS["cost_bps"].parse(at)))
 
-    board(look(str(cost)), key=f"{page}.equity", look=look, slider=slider, at=cost)
-    with walk_place:
-        _walk(page, run, folds, cost)
+        board(look(str(cost)), key=key, look=look, slider=slider, at=cost)
+
+    show(recorded, _at_cost, f"{page}.equity")
+    if walked is not None:
+        with walk_place:
+            st.subheader(f"Walk-forward: {len(walked.runs)} test pieces, one curve")
+            show(walked, _walk_at_cost, f"{page}.walk")
     _downloads(page, run, _priced(recorded, cost)["test"])
 
 
-def _walk(page: str, run: Run, folds: list[Run], cost: float) -> None:
+def _walked(page: str, folds: list[Run]) -> Recorded | None:
+    """All folds of a walk-forward, once there are all results."""
     results = [result for each in folds if (result := store().evaluation(each.id, "final")) is not None]
-    if not folds or len(results) < run.config.folds:
-        return
-    st.subheader(f"Walk-forward: {len(folds)} test pieces, one curve")
-    compared = compared_walk(store(), [repriced(fold, cost) for fold in folds], results)
-    _say(judge(store(), folds[0], compared))
-    st.caption(f"At a trading cost of {cost:g} bp, as set below.")
-    still_chart(
-        market_charts.equity_chart({"test": compared}),
-        key=f"{page}.walk",
-        height=380,
-        alt="Equity over all test pieces of the walk-forward, beside buy-and-hold and the others.",
-    )
+    if not folds or len(results) < folds[0].config.folds:
+        return None
+    return _recorded(f"{page}.walked", folds, results)
 
 
-def _recorded(page: str, run: Run, result: dict[str, Any]) -> Recorded:
+def _recorded(key: str, runs: list[Run], results: list[dict[str, Any]]) -> Recorded:
     """The one that this session has, for which costs were worked out, as long as it is the same."""
-    known = st.session_state.get(f"{page}.recorded")
-    if known is None or (known.run, known.result) != (run, result):
-        known = st.session_state[f"{page}.recorded"] = Recorded(store(), run, result)
+    known = st.session_state.get(key)
+    if known is None or (known.runs, known.results) != (runs, results):
+        known = st.session_state[key] = Recorded(store(), runs, results)
     return known
 
 
@@ -126,10 +126,27 @@ def _at_cost(recorded: Recorded, cost: float) -> Frame:
     return replace(drawn, notice=_verdict(recorded, test, cost))  # which counts what has been tried by now
 
 
+def _walk_at_cost(walked: Recorded, cost: float) -> Frame:
+    with walked.lock:
+        compared, drawn = _walk(walked, cost)
+    found = judge(walked.store, walked.run, compared)
+    return replace(drawn, notice=Notice(found.text, found.skill, [f"At a trading cost of {cost:g} bp, as set below."]))
+
+
+@lru_cache(maxsize=4)
+def _walk(walked: Recorded, cost: float) -> tuple[Comparison, Frame]:
+    """All test pieces as one account at a cost, and its curve."""
+    folds = [repriced(fold, cost) for fold in walked.runs]
+    compared = compared_walk(walked.store, folds, walked.results, most_shown=ROWS_SHOWN)
+    figure = as_json(market_charts.equity_chart({"test": compared}))
+    alt = "Equity over all test pieces of the walk-forward, beside buy-and-hold and the others."
+    return compared, Frame([Chart(figure, f"walk-{walked.run.id}", alt, height=380)])
+
+
 @lru_cache(maxsize=4)
 def _price(recorded: Recorded, cost: float) -> Mapping[str, Comparison]:
     """The decisions on each part at a cost, beside what they are compared with, on the rows shown."""
-    run, result = repriced(recorded.run, cost), recorded.result
+    run, result = repriced(recorded.run, cost), recorded.results[0]
     rows = {name: len(curve["actions"]) for name, curve in result["curves"].items()}
     shown = {name: 2 + ROWS_SHOWN * count // sum(rows.values()) for name, count in rows.items()}
     return {name: compared_on(recorded.store, run, result, name, most_shown=most) for name, most in shown.items()}
@@ -162,15 +179,11 @@ def _verdict(recorded: Recorded, test: Comparison, cost: float) -> Notice:
         f" {high}, stationary bootstrap). It ends above {test.beats_random():.0%} of 200 policies that trade as much at random"
         " times."
     )
-    if (chosen := recorded.result.get("checkpoint")) is not None:
+    (result,) = recorded.results
+    if (chosen := result.get("checkpoint")) is not None:
         more += f" Judged is the checkpoint of update {chosen['update']:,}, the best on the validation part."
-    collapsed = recorded.result["parts"][-1]["collapse"]
+    collapsed = result["parts"][-1]["collapse"]
     return Notice(found.text, found.skill, [more, collapsed] if collapsed else [more])
-
-
-def _say(found: Verdict) -> None:
-    show = st.success if found.skill else st.warning
-    show(plain(found.text), icon=":material/verified:" if found.skill else ":material/casino:")
 
 
 def _signed(number: float) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.ui.board import Chart, Frame, as_json, board, still_chart
+from pages.ui.runs_table import COLUMNS
 from pages.ui.server import tail
 from pgcore import charts
 from pgcore.config import SETTINGS, relevant
@@ -56,10 +57,19 @@ def compare(runs: Sequence[Run]) -> None:
     table = _table(runs, differing)
     if differing:
         st.markdown("**What differs**")
-        st.dataframe(table, hide_index=True, alt="Settings in which the selected runs differ, and their results.")
+        st.dataframe(
+            table,
+            column_config={name: _column(name) for name in differing} | {name: COLUMNS[name] for name in ("steps", "return")},
+            hide_index=True,
+            alt="Settings in which the selected runs differ, and their results.",
+        )
     if 1 < len(differing) <= MOST_PARALLEL and len(runs) > 2:
         still_chart(
-            charts.parallel_chart(table.drop(columns="run"), "return"),
+            charts.parallel_chart(
+                table.drop(columns="run").rename(columns=_title),
+                "return",
+                logarithmic=[_title(name) for name in differing if SETTINGS[name].scale == "log"],
+            ),
             key="compare.parallel",
             alt="Parallel coordinates of the settings that differ, coloured by return.",
         )
@@ -132,9 +142,22 @@ def _curve(run: Run, measure: str, axis: str, smooth: int) -> tuple[np.ndarray, 
 def _table(runs: Sequence[Run], differing: list[str]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for run in runs:
-        settings = {SETTINGS[name].label: _cell(name, run.settings.get(name)) for name in differing}
+        settings = {name: _cell(name, run.settings.get(name)) for name in differing}
         rows.append({"run": neutral(name_of(run)), **settings, "steps": run.env_steps, "return": run.return_mean})
     return pd.DataFrame(rows)
+
+
+def _title(name: str) -> str:
+    """A setting as a column or an axis is headed; what is no setting as it is called."""
+    setting = SETTINGS.get(name)
+    return name if setting is None else f"{setting.label} ({setting.unit})" if setting.unit else setting.label
+
+
+def _column(name: str) -> Any:
+    kind = SETTINGS[name].kind
+    if name == "seed" or kind not in (int, float):
+        return COLUMNS.get(name, _title(name))
+    return st.column_config.NumberColumn(_title(name), format="localized" if kind is int else "%.6g")
 
 
 def _cell(name: str, value: Any) -> Any:

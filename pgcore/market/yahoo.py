@@ -215,33 +215,40 @@ def _within_deadline(
     ticker: str, first: date | None, last: date | None, interval: str, fetch: Fetch, while_waiting: Callable[[], object]
 ) -> "pd.DataFrame":
     """The answer of Yahoo, asked again after a jittered wait where that may help; in a thread, because no time-out of a
-    connection bounds how long names are looked up and cookies fetched."""
+    connection bounds how long names are looked up and cookies fetched. Once nobody waits for it, it asks no more."""
     import tenacity
 
-    end = time.monotonic() + DEADLINE_S
+    given_up = threading.Event()
     outcome: list[pd.DataFrame | Exception] = []
     retrying = tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(_TRIES),
+        stop=tenacity.stop_any(tenacity.stop_after_attempt(_TRIES), tenacity.stop_when_event_set(given_up)),
+        sleep=tenacity.sleep_using_event(given_up),
         wait=tenacity.wait_random_exponential(multiplier=0.5, max=2.0),
         retry=tenacity.retry_if_exception_type((RateLimited, Offline)),
         reraise=True,
     )
 
+    def ask() -> "pd.DataFrame":
+        if given_up.is_set():
+            raise Offline("Nobody waits for the answer any more.")
+        return _typed(fetch, ticker, first, last, interval)
+
     def work() -> None:
-        if not _ONE_AT_A_TIME.acquire(timeout=max(0.0, end - time.monotonic())):
-            return
-        try:
-            outcome.append(retrying(_typed, fetch, ticker, first, last, interval))
-        except Exception as error:
-            outcome.append(error)
-        finally:
-            _ONE_AT_A_TIME.release()
+        with _ONE_AT_A_TIME:
+            try:
+                outcome.append(retrying(ask))
+            except Exception as error:
+                outcome.append(error)
 
     thread = threading.Thread(target=work, name=f"yahoo {ticker}", daemon=True)
     thread.start()
-    while thread.is_alive() and (left := end - time.monotonic()) > 0:
-        thread.join(min(left, WAKE_EVERY_S))
-        while_waiting()
+    end = time.monotonic() + DEADLINE_S
+    try:
+        while thread.is_alive() and (left := end - time.monotonic()) > 0:
+            thread.join(min(left, WAKE_EVERY_S))
+            while_waiting()
+    finally:
+        given_up.set()
     if not outcome:
         raise Offline(f"Yahoo did not answer within {DEADLINE_S:.0f} seconds: check the connection and try again. {_INSTEAD}")
     if isinstance(outcome[0], Exception):

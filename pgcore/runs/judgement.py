@@ -50,11 +50,13 @@ def compared_on(
     return compare(_actions(result, part), run.config, prices, rows, seed=run.config.seed, most_shown=most_shown)
 
 
-def compared_walk(store: RunStore, runs: Sequence[Run], results: Sequence[dict[str, Any]]) -> Comparison:
+def compared_walk(
+    store: RunStore, runs: Sequence[Run], results: Sequence[dict[str, Any]], *, most_shown: int = MOST_SHOWN
+) -> Comparison:
     """The folds of a walk-forward, in order, as one account over all their test parts."""
     prices, config = resolve_prices(store, runs[0].prices), runs[0].config
     held = np.concatenate([positions(_actions(result, "test"), config.allow_short) for result in results])
-    return compare_positions(held, config, prices, split_once(config, prices).test, seed=config.seed)
+    return compare_positions(held, config, prices, split_once(config, prices).test, seed=config.seed, most_shown=most_shown)
 
 
 def _actions(result: dict[str, Any], part: str) -> NDArray[np.int64]:
