@@ -17,8 +17,10 @@ from playwright.sync_api import Page, expect, sync_playwright
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from pages.ui.theatre import packed
+from pgcore.config import TrainConfig
 from pgcore.policies import Policy
 from pgcore.runs.store import RunStore
+from pgcore.runs.worker import train_run
 from tests import chromium
 from tests.test_app import prices_csv
 
@@ -59,8 +61,21 @@ def end_runs(home: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def results(home):
+    """Links to runs that are over: page -> path."""
+    store = RunStore(f"sqlite:///{home}/runs.sqlite")
+    configs = {"cartpole": TrainConfig(max_steps=20_000), "stocks": TrainConfig(task="stocks", max_steps=20_000)}
+    runs = {page: train_run(store, store.create_run(config)) for page, config in configs.items()}
+    return {"cartpole": f"?run={runs['cartpole'].id}", "stocks": f"stocks?run={runs['stocks'].id}"}
+
+
+@pytest.fixture(scope="module")
+def address(home):
     server, address = serve(home)
     yield address
     server.terminate()
@@ -278,6 +293,65 @@ def test_the_stage_asks_the_very_policy(page, address):
     np.testing.assert_allclose(answers, policy.preferences(states), rtol=1e-4, atol=1e-5)
 
 
+def part(page: Page, name: str):
+    return page.locator(f"[data-part={name}]")
+
+
+def pixels(page: Page, name: str) -> str:
+    return part(page, name).evaluate("canvas => canvas.toDataURL()")
+
+
+@pytest.fixture
+def stage(page, address, results):
+    """The stage of a finished CartPole run, at rest at its first step."""
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(f"{address}/{results['cartpole']}")
+    expect(part(page, "stage")).to_have_attribute("aria-label", re.compile("at step 0 of"))
+    return page
+
+
+def test_the_agent_is_played_scrubbed_and_nudged(stage):
+    steps = int(re.search(r"of (\d+)", part(stage, "stage").get_attribute("aria-label"))[1])
+    part(stage, "time").fill("7")
+    expect(part(stage, "stage")).to_have_attribute(
+        "aria-label", re.compile(f"at step 7 of {steps}, return .*action (left|right)")
+    )
+    before = pixels(stage, "stage")
+    part(stage, "ghost").select_option("first")
+    assert pixels(stage, "stage") != before, "the first policy is seen behind the last"
+    part(stage, "speed").select_option("4")
+    part(stage, "play").click()
+    expect(part(stage, "play")).to_have_attribute("aria-label", "Pause the episode")
+    expect(part(stage, "stage")).to_have_attribute("aria-label", re.compile(f"at step {steps} of {steps}"))
+    expect(part(stage, "play")).to_have_attribute("aria-label", "Play the episode")
+    label = part(stage, "stage").get_attribute("aria-label")
+    for step in ("3", "4", "5"):
+        part(stage, "time").fill(step)
+        part(stage, "nudge-right").click()
+    expect(part(stage, "play")).to_have_attribute("aria-label", "Play the episode")
+    assert part(stage, "stage").get_attribute("aria-label") != label, "pushed three times, it goes otherwise"
+    assert complaints(stage) == []
+
+
+def test_the_policy_map_shows_a_cut_a_change_and_the_learning(stage):
+    last = part(stage, "checkpoint-label").inner_text()
+    now = pixels(stage, "map")
+    part(stage, "fixed").locator("input").first.fill("1.2")
+    moved = pixels(stage, "map")
+    assert moved != now, "another cut through what it sees"
+    part(stage, "view").select_option("change")
+    assert "changed since the first" in part(stage, "legend").inner_text()
+    assert pixels(stage, "map") != moved
+    part(stage, "checkpoint").fill("0")
+    expect(part(stage, "checkpoint-label")).to_have_text("update 0 · 0 steps")
+    part(stage, "view").select_option("now")
+    untaught = pixels(stage, "map")
+    part(stage, "replay").click()
+    expect(part(stage, "checkpoint-label")).to_have_text(last)
+    assert pixels(stage, "map") != untaught
+    assert complaints(stage) == []
+
+
 def test_the_charts_name_their_lines_from_the_first_point_on(page, address):
     page.goto(f"{address}/?stop_when_solved=off&max_steps=50000000")
     button(page, "Train").click()
@@ -389,20 +463,28 @@ def test_the_moving_average_follows_its_slider_while_it_is_dragged(page, address
     assert complaints(page) == []
 
 
-def test_nothing_scrolls_sideways_on_a_narrow_screen(page, address):
+PLACES = ("", "stocks", "runs", "estimators")
+
+
+@pytest.fixture(params=[*PLACES, "a result of cartpole", "a result of stocks"])
+def place(request, address, results):
+    """The address of a page without a run, or with the result of one."""
+    return f"{address}/{results.get(request.param.removeprefix('a result of '), request.param)}"
+
+
+def test_nothing_scrolls_sideways_on_a_narrow_screen(page, address, results):
     page.set_viewport_size({"width": 400, "height": 800})
-    for place in ("", "stocks", "runs", "estimators"):
+    for place in (*PLACES, *results.values()):
         page.goto(f"{address}/{place}")
         page.wait_for_selector("[data-testid=stMain] [data-testid=stVerticalBlock]")
         page.wait_for_timeout(1500)
         assert page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollWidth") <= 400, place
 
 
-@pytest.mark.parametrize("place", ["", "stocks", "runs", "estimators"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_no_serious_accessibility_problem(browser, address, place, theme):
+def test_no_serious_accessibility_problem(browser, place, theme):
     page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=theme)
-    page.goto(f"{address}/{place}")
+    page.goto(place)
     page.wait_for_selector("[data-testid=stMain] [data-testid=stVerticalBlock]")
     page.wait_for_timeout(2500)
     found = Axe().run(page).response["violations"]
@@ -411,9 +493,8 @@ def test_no_serious_accessibility_problem(browser, address, place, theme):
     assert not serious, serious
 
 
-@pytest.mark.parametrize("place", ["", "stocks", "runs", "estimators"])
-def test_no_page_complains_on_the_console(page, address, place):
-    page.goto(f"{address}/{place}")
+def test_no_page_complains_on_the_console(page, place):
+    page.goto(place)
     page.wait_for_selector("[data-testid=stMain] [data-testid=stVerticalBlock]")
     page.wait_for_timeout(2500)
     assert complaints(page) == []

@@ -33,15 +33,16 @@ def theatre(page: str, run: Run) -> None:
         return
     if not run.is_over:  # a few of them, evenly spread: the page is told of each as it comes
         kept = [kept[i] for i in np.unique(np.linspace(0, len(kept) - 1, WHILE_LIVE).round().astype(int))]
-    policies = [each for update, env_steps in kept if (each := _packed(who(), run.id, update, env_steps)) is not None]
+    packs = [_packed(run.id, update, env_steps, who(), run.process) for update, env_steps in kept]
     plays = run.is_over or run.pace is not None
-    data = {"task": run.task, "identity": run.id, "policies": policies, "plays": plays}
+    data = {"task": run.task, "identity": run.id, "policies": [pack for pack in packs if pack], "plays": plays}
     _component(key=f"{page}.theatre", data=data)
 
 
 @lru_cache(maxsize=2_000)
-def _packed(owner: str, run_id: str, update: int, env_steps: int) -> dict[str, Any] | None:  # noqa: ARG001 - part of the key
-    """None for one that was thinned out since it was listed."""
+def _packed(run_id: str, update: int, env_steps: int, *_key: object) -> dict[str, Any] | None:
+    """None for one that was thinned out since it was listed. Kept for whose it is, and for the process that made it: a race
+    that is run again comes out otherwise."""
     data = store().policy_bytes(run_id, update)
     return None if data is None else {"update": update, "steps": env_steps, **packed(data)}
 

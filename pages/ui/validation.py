@@ -20,7 +20,7 @@ def validation_chart(page: str, run: Run) -> None:
     kept = store().policies(run.id)
     if len(part) < 2 or not kept:
         return
-    scores = [_growth(who(), run.id, update) for update, _ in kept]
+    scores = [_growth(run.id, update, who(), run.process) for update, _ in kept]
     hold = float(prices.close[part.stop - 1] / prices.close[part.start])
     figure = as_json(market_charts.validation_chart([env_steps for _, env_steps in kept], scores, hold))
     alt = "Final equity on the validation part of each checkpoint, beside buy-and-hold."
@@ -28,7 +28,8 @@ def validation_chart(page: str, run: Run) -> None:
 
 
 @lru_cache(maxsize=5_000)
-def _growth(owner: str, run_id: str, update: int) -> float:  # noqa: ARG001 - part of the key
+def _growth(run_id: str, update: int, *_key: object) -> float:
+    """Kept for whose it is, and for the process that made it: a race that is run again comes out otherwise."""
     run = store().run(run_id)
     data = store().policy_bytes(run_id, update)
     prices = resolve_prices(store(), run.prices)

@@ -1,0 +1,129 @@
+"""A training page by Streamlit's own test harness: presets and lessons, and the buttons that begin runs and steer them."""
+
+import time
+
+import pytest
+
+from pages.ui import server
+from pages.ui.presets import CARTPOLE, STOCKS, Preset
+from pages.ui.steering import PACES
+from pgcore.config import TrainConfig
+from tests.test_app import board, train_to_the_end, value
+
+LONG = {"stop_when_solved": "off", "max_steps": "50000000"}
+
+
+def run_of(at):
+    return server.store().run(at.session_state["cartpole.run"])
+
+
+def wait_until(at, holds):
+    """Draw the page until that holds of its run, as its board asks for it."""
+    for _ in range(300):
+        if holds(run := run_of(at)):
+            return run
+        time.sleep(0.1)
+        at.run()
+    pytest.fail(f"still {run_of(at).status} after {run_of(at).updates} updates")
+
+
+def stop(at):
+    at.button(key="cartpole.stop").click().run()
+    return wait_until(at, lambda run: run.is_over)
+
+
+@pytest.mark.parametrize(
+    ("page", "preset"),
+    [*(("cartpole", row) for row in CARTPOLE.values()), *(("stocks", row) for row in STOCKS.values())],
+    ids=lambda given: given.title if isinstance(given, Preset) else given,
+)
+def test_a_preset_turns_the_knobs_and_a_lesson_asks_before_it_answers(app, page, preset):
+    presets = CARTPOLE if page == "cartpole" else STOCKS
+    at = app(f"{page}.py")
+    (name,) = (name for name, row in presets.items() if row is preset)
+    at.selectbox(key=f"{page}.preset").set_value(name).run()
+    assert not at.exception
+    assert not at.error
+    wanted = TrainConfig(task=preset.task, **preset.settings)
+    assert all(value(at, name, page) == getattr(wanted, name) for name in preset.settings)
+    assert not at.button(key=f"{page}.train").disabled
+    asked = [info.value for info in at.info if preset.question and preset.question in info.value]
+    assert len(asked) == bool(preset.question)
+    assert not any(preset.answer in text.value for text in at.markdown if preset.answer), "that comes afterwards"
+
+
+def test_a_lesson_is_answered_once_the_run_is_over(app):
+    at = app()
+    at.selectbox(key="cartpole.preset").set_value("listing").run()
+    at.session_state["cartpole.max_steps"] = 2000
+    at = train_to_the_end(at.run())
+    assert any(text.value == CARTPOLE["listing"].answer for text in at.markdown)
+    assert not any("Predict what happens" in info.value for info in at.info)
+
+
+def test_step_makes_one_update_and_another_of_the_same_run(app):
+    at = app(**LONG)
+    at.button(key="cartpole.step").click().run()
+    run = wait_until(at, lambda run: run.status == "paused")
+    assert run.updates == 1
+    at.run()
+    at.button(key="cartpole.step").click().run()
+    assert wait_until(at, lambda run: run.status == "paused" and run.updates > 1).updates == 2
+    assert len(server.store().runs()) == 1
+    stop(at)
+
+
+def test_pause_and_resume_is_one_button(app):
+    at = app(**LONG)
+    at.button(key="cartpole.train").click().run()
+    wait_until(at, lambda run: run.updates > 0)
+    assert at.button(key="cartpole.pause").label == "Pause"
+    at.button(key="cartpole.pause").click().run()
+    paused = wait_until(at, lambda run: run.status == "paused")
+    at.run()
+    assert at.button(key="cartpole.pause").label == "Resume"
+    at.button(key="cartpole.pause").click().run()
+    wait_until(at, lambda run: run.status == "running" and run.updates > paused.updates)
+    stop(at)
+
+
+def test_the_pace_is_told_to_the_run_that_goes_on_and_to_the_next(app):
+    at = app(**LONG)
+    at.selectbox(key="cartpole.pace").set_value(5.0).run()
+    at.button(key="cartpole.train").click().run()
+    assert run_of(at).pace == 5.0
+    at.selectbox(key="cartpole.pace").set_value(PACES[0]).run()
+    assert run_of(at).pace is None
+    stop(at)
+
+
+def test_reset_stops_the_run_clears_the_page_and_keeps_the_settings(app):
+    at = app(learning_rate="0.0034", **LONG)
+    at.button(key="cartpole.train").click().run()
+    run = run_of(at)
+    at.button(key="cartpole.reset").click().run()
+    assert not at.exception
+    assert "run" not in at.query_params
+    assert at.session_state["cartpole.run"] is None
+    assert "Press Train" in board(at, "cartpole.board")
+    assert value(at, "learning_rate") == 0.0034
+    for _ in range(300):
+        if server.store().run(run.id).is_over:
+            break
+        time.sleep(0.1)
+    assert server.store().run(run.id).status == "stopped"
+
+
+def test_several_seeds_are_one_chart_with_a_band_and_their_number(app):
+    at = app(estimator="a2c", max_steps="4000", seeds="3")
+    at = train_to_the_end(at)
+    runs = server.store().runs()
+    assert sorted(run.config.seed for run in runs) == [0, 1, 2]
+    assert len({run.group for run in runs}) == 1
+    shown = board(at, "cartpole.board")
+    assert "3 of 3 runs done" in shown
+    assert "interquartile mean, n = 3" in shown
+    assert "95 % interval" in shown
+    (other,) = (run for run in runs if run.config.seed == 2)
+    at.button_group(key="cartpole.member").set_value(other.id).run()
+    assert f'"actions-{other.id}"' in board(at, "cartpole.board")
