@@ -82,6 +82,7 @@ class Asynchronous:
     def __init__(self, config: TrainConfig, prices: PriceSeries | None) -> None:
         self.config = config
         self.seen = OnPolicy(config, prices)
+        self.turn = self.seen.turn  # never taken here: the workers take theirs, and none can be gone on with
         self.directory = Path(tempfile.mkdtemp(prefix="pglab-a3c-"))
         self.shared = attach(self.seen, self.directory)
         self.workers: list[Worker] = []

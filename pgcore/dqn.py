@@ -2,7 +2,9 @@
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from pgcore.policies import Network, Policy
 from pgcore.record import Played, Progress
 from pgcore.rollout import FloatArray, Lanes, Rollout, collect
 from pgcore.tasks import make_environment
+from pgcore.turn import Turn
 
 
 class Memory:
@@ -71,6 +74,7 @@ class Replay:
         self.lanes = Lanes.start(self.env.reset(seed=config.seed)[0])
         self.reward_unit = 0.0
         self.taken = 0
+        self.turn = Turn()
 
     @property
     def policy(self) -> Policy:
@@ -81,6 +85,16 @@ class Replay:
 
         Raises TrainingDiverged; the policy is then again the last one whose losses and gradients were numbers.
         """
+        with self.turn:
+            seen = self.turn.do(lambda: self._play(env_steps))
+            progress = Progress(entropy=seen["entropy"])
+            if self.memory.held >= self.config.replay_start:
+                with self.learnable.proving(self.turn):
+                    progress = self._improve(progress.entropy, self.config.learning_rate_at(env_steps))
+            return Played(seen["steps"], seen["returns"], tuple(seen["action_share"]), progress)
+
+    def _play(self, env_steps: int) -> dict[str, Any]:
+        """A stretch of play, remembered, and what it was like."""
         config = self.config
         chance = self._exploration(env_steps)
         self.policy.exploration.fill_(chance)
@@ -93,11 +107,12 @@ class Replay:
             self.statistics.normalise(self.policy.network, self.target)
         if not self.reward_unit:
             self.reward_unit = float(np.sqrt(np.mean(rollout.reward[rollout.valid] ** 2)))
-        progress = Progress(entropy=_entropy(chance, self.policy.actions))
-        if self.memory.held >= config.replay_start:
-            with self.learnable.proving():
-                progress = self._improve(progress.entropy, config.learning_rate_at(env_steps))
-        return Played(rollout.steps, returns, action_share(self.policy, rollout.action[rollout.valid]), progress)
+        return {
+            "steps": rollout.steps,
+            "returns": returns,
+            "action_share": action_share(self.policy, rollout.action[rollout.valid]),
+            "entropy": _entropy(chance, self.policy.actions),
+        }
 
     def _exploration(self, env_steps: int) -> float:
         """ε: 1 until there is enough to learn from, then on a straight line down to its last value."""
@@ -107,18 +122,28 @@ class Replay:
         return max(last, 1 - (1 - last) * env_steps / first) if first else last
 
     def _improve(self, entropy: float, rate: float) -> Progress:
-        config, errors, norms = self.config, [], []
-        for _ in range(config.gradient_steps):
+        config = self.config
+
+        def step(is_last: bool) -> Sequence[float]:
             if self.taken % config.target_every == 0:
                 self.target.load_state_dict(self.policy.network.state_dict())
             steps = self.memory.draw(config.replay_batch, self.rng)
             judged, error, norm = learn(self.learnable, self.target, steps, self.reward_unit or 1.0, config, rate)
-            errors.append(error)
-            norms.append(norm)
             self.taken += 1
-        loss = float(np.mean(huber(np.array(errors))))
-        last = measure(judged, error, judged=True)
-        return Progress(entropy=entropy, grad_norm=float(np.mean(norms)), value_loss=loss, learning_rate=rate, **last)
+            spread = measure(judged, error, judged=True).values() if is_last else ()
+            return norm, float(np.mean(huber(error))), *spread
+
+        went = [self.turn.do(partial(step, i == config.gradient_steps - 1)) for i in range(config.gradient_steps)]
+        norm, loss = (float(np.mean(numbers)) for numbers in zip(*(each[:2] for each in went), strict=True))
+        weight_std, explained = went[-1][2:]
+        return Progress(
+            entropy=entropy,
+            grad_norm=norm,
+            value_loss=loss,
+            explained_variance=explained,
+            weight_std=weight_std,
+            learning_rate=rate,
+        )
 
     def state(self) -> dict[str, Any]:
         """Everything that decides how the loop goes on, as `snapshot.pack` takes it."""
@@ -131,6 +156,7 @@ class Replay:
             "counters": [self.reward_unit, self.taken],
             "network": [tensor.numpy() for tensor in self.learnable.everything()],
             "target": [tensor.numpy() for tensor in self.target.state_dict().values()],
+            "turn": self.turn.state(),
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -147,6 +173,7 @@ class Replay:
         for now, tensor in zip(self.target.state_dict().values(), saved["target"], strict=True):
             now.copy_(torch.from_numpy(tensor))
         self.statistics.normalise(self.policy.network, self.target)
+        self.turn.restore(saved.get("turn", []))
 
 
 @torch.no_grad()

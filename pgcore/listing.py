@@ -15,6 +15,7 @@ from pgcore.policies import Policy
 from pgcore.record import Played, Progress
 from pgcore.rollout import LONGEST_EPISODE, Rollout
 from pgcore.tasks import make_environment
+from pgcore.turn import Turn
 
 
 class Listing:
@@ -25,6 +26,7 @@ class Listing:
         self.env = make_environment(config, prices, 1)
         self.obs = self.env.reset(seed=config.seed)[0]
         self.learnable = Learnable(make_policy(config, self.env, "values"))
+        self.turn = Turn()
 
     @property
     def policy(self) -> Policy:
@@ -33,7 +35,7 @@ class Listing:
     def advance(self, _env_steps: int) -> Played:
         """One episode and an update a step. Raises TrainingDiverged; the policy is then that before the last good episode."""
         actions, total, losses, norms = [], 0.0, [], []
-        with self.learnable.proving():
+        with self.turn, self.learnable.proving(self.turn):
             for _ in range(LONGEST_EPISODE):
                 action = int(self.policy.preferences(self.obs).argmax())
                 following, reward, terminated, truncated, _ = self.env.step(np.array([action]))

@@ -21,6 +21,7 @@ from pgcore.policies import Critic, Kind, Network, Policy
 from pgcore.record import NAN, Played
 from pgcore.rollout import LONGEST_EPISODE, FloatArray, Lanes, Rollout, collect
 from pgcore.tasks import make_environment
+from pgcore.turn import Turn
 from pgcore.updates import UPDATES, Batch, Learner
 
 
@@ -45,36 +46,42 @@ class OnPolicy:
         critic = self.learner.critic
         return [self.policy.network, *([critic.network] if critic is not None else [])]
 
+    @property
+    def turn(self) -> Turn:
+        return self.learner.turn
+
     def advance(self, env_steps: int) -> Played:
         """One batch and one update, `env_steps` of the budget being used.
 
         Raises TrainingDiverged; the policy is then again the last one whose loss and gradient were numbers.
         """
-        rollout, returns = self._collect(env_steps)
-        rollout = self._judge(rollout)
-        asked = {name: getattr(self.config, name) for name in self.estimator.asks_for}
-        weight = self.estimator.weight(rollout, self.config.discount, **asked)
-        with self.learner.policy.proving():
-            try:
-                update, rate = UPDATES[self.estimator.update], self.config.learning_rate_at(env_steps)
-                progress = update(self.learner, self._batch(rollout, weight), self.config, rate, self.rng)
-            except TrainingDiverged:
-                check_facts(rollout.obs, rollout.next_obs, rollout.reward)
-                raise
-        if self.config.normalise_observations:
-            self.statistics.add(rollout.obs[rollout.valid])
-            self.statistics.normalise(*self.networks)
-        measured = replace(progress, **measure(rollout, weight, judged=self.learner.critic is not None))
-        return Played(rollout.steps, returns, action_share(self.policy, rollout.action[rollout.valid]), measured)
+        with self.turn:
+            seen = self.turn.do(lambda: self._play(env_steps))
+            rollout, returns = Rollout(**seen["rollout"]), seen["returns"]
+            asked = {name: getattr(self.config, name) for name in self.estimator.asks_for}
+            weight = self.estimator.weight(rollout, self.config.discount, **asked)
+            with self.learner.policy.proving(self.turn):
+                try:
+                    update, rate = UPDATES[self.estimator.update], self.config.learning_rate_at(env_steps)
+                    progress = update(self.learner, self._batch(rollout, weight), self.config, rate, self.rng)
+                except TrainingDiverged:
+                    check_facts(rollout.obs, rollout.next_obs, rollout.reward)
+                    raise
+            if self.config.normalise_observations:
+                self.statistics.add(rollout.obs[rollout.valid])
+                self.statistics.normalise(*self.networks)
+            measured = replace(progress, **measure(rollout, weight, judged=self.learner.critic is not None))
+            return Played(rollout.steps, returns, action_share(self.policy, rollout.action[rollout.valid]), measured)
 
-    def _collect(self, env_steps: int) -> tuple[Rollout, FloatArray]:
+    def _play(self, env_steps: int) -> dict[str, Any]:
+        """A rollout, judged by the critic, and the returns that became known."""
         whole = self.estimator.gathers == "episodes"
         left = -(-(self.config.max_steps - env_steps) // self.config.num_envs)
         steps = LONGEST_EPISODE if whole else max(1, min(self.config.rollout_steps, left))
         rollout, self.lanes, returns = collect(self.env, lambda obs: self.policy.act(obs, self.rng), self.lanes, steps, whole)
         if whole:
             self.lanes = Lanes.start(self.env.reset()[0])
-        return rollout, returns
+        return {"rollout": vars(self._judge(rollout)), "returns": returns}
 
     def _judge(self, rollout: Rollout) -> Rollout:
         critic = self.learner.critic
@@ -110,6 +117,7 @@ class OnPolicy:
             "lanes": vars(self.lanes),
             "statistics": self.statistics.table,
             "networks": [[tensor.numpy() for tensor in part.everything()] for part in self.learner.parts],
+            "turn": self.turn.state(),
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
@@ -121,6 +129,7 @@ class OnPolicy:
         for part, arrays in zip(self.learner.parts, saved["networks"], strict=True):
             part.put_back(arrays)
         self.statistics.normalise(*self.networks)
+        self.turn.restore(saved.get("turn", []))
 
 
 def make_learner(config: TrainConfig, env: VectorEnv) -> Learner:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pgcore.errors import BadInput
+from pgcore.turn import Turn
 
 Moments = list[Tensor]
 Step = Callable[[Tensor, Tensor, Moments, float], None]
@@ -70,9 +71,9 @@ class Learnable(Generic[N]):
             place += p.numel()
 
     @contextmanager
-    def proving(self) -> Iterator[None]:
+    def proving(self, turn: Turn) -> Iterator[None]:
         """An update: one that comes through proves the θ it began with; one that diverges brings back the last proven θ."""
-        before = self.theta.clone()
+        before = turn.do(self.theta.clone)
         try:
             yield
         except TrainingDiverged:

@@ -18,6 +18,7 @@ from pgcore.on_policy import OnPolicy
 from pgcore.optimisers import TrainingDiverged
 from pgcore.policies import Policy
 from pgcore.record import NAN, Played, UpdateRecord
+from pgcore.turn import Turn
 
 
 class Loop(Protocol):
@@ -25,6 +26,8 @@ class Loop(Protocol):
 
     @property
     def policy(self) -> Policy: ...
+    @property
+    def turn(self) -> Turn: ...
     def advance(self, env_steps: int) -> Played: ...
     def state(self) -> dict[str, Any]: ...
     def restore(self, saved: dict[str, Any]) -> None: ...
@@ -53,6 +56,7 @@ class Trainer:
         self.recent_returns: deque[float] = deque(maxlen=100)
         self.update = self.env_steps = self.episodes = 0
         self.wall_s = 0.0
+        self._counted_at: float | None = None
 
     @property
     def policy(self) -> Policy:
@@ -74,17 +78,28 @@ class Trainer:
 
     def step(self) -> UpdateRecord:
         """One update, and how it went."""
-        started = time.perf_counter()
+        self._counted_at = time.perf_counter()
         try:
             played = self.loop.advance(self.env_steps)
         except TrainingDiverged as error:
             raise TrainingDiverged(f"Update {self.update + 1} went wrong: {error}.") from None
+        finally:
+            self._count_time()
+            self._counted_at = None
         self.update += 1
         self.env_steps += played.steps
         self.episodes += len(played.returns)
         self.recent_returns.extend(played.returns.tolist())
-        self.wall_s += time.perf_counter() - started
         return self._record(played)
+
+    def between_steps(self, act: Callable[[], object]) -> None:
+        """From now on do that between two steps of an update too, where `state()` may be asked for as between two updates."""
+        self.loop.turn.between_steps = act
+
+    def _count_time(self) -> None:
+        if self._counted_at is not None:
+            before, self._counted_at = self._counted_at, time.perf_counter()
+            self.wall_s += self._counted_at - before
 
     def _record(self, played: Played) -> UpdateRecord:
         progress = played.progress
@@ -108,6 +123,7 @@ class Trainer:
 
     def state(self) -> bytes:
         """Everything that decides how the run goes on, as safetensors bytes."""
+        self._count_time()
         counters = [self.update, self.env_steps, self.episodes, self.wall_s, list(self.recent_returns)]
         return snapshot.pack({"counters": counters, "loop": self.loop.state()})
 

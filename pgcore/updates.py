@@ -2,8 +2,9 @@
 
 import copy
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +14,13 @@ from torch import Tensor
 from pgcore.optimisers import Learnable
 from pgcore.policies import Critic, Policy
 from pgcore.record import Progress
+from pgcore.turn import Turn
 
 if TYPE_CHECKING:
     from pgcore.config import TrainConfig
 
 BACKTRACKS, SHRINK = 12, 0.8
+ALL = slice(None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +47,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Learner:
-    """What learns: the policy and, where the estimator needs one, the critic."""
+    """What learns: the policy and, where the estimator needs one, the critic; each update is a turn of steps."""
 
     policy: Learnable[Policy]
     critic: Learnable[Critic] | None
+    turn: Turn = field(default_factory=Turn)
 
     @property
     def parts(self) -> "list[Learnable[Policy] | Learnable[Critic]]":
@@ -64,16 +68,19 @@ def ascent(learner: Learner, batch: Batch, config: "TrainConfig", rate: float, _
     Exactly one step a rollout: after it the data no longer comes from the policy (Williams 1992; Mnih et al. 2016).
     """
     policy, share = learner.policy.network, 1 / (batch.episodes or len(batch))
-    trace = policy.network.trace(batch.obs)
-    old = policy.distribution(trace[-1])
-    policy.policy_gradient(trace, old, batch.action, batch.weight * share, config.entropy_bonus * share)
-    loss = -share * torch.dot(batch.weight, policy.log_prob(old, batch.action)).item()
-    learner.policy.insist_finite(loss, rate)
-    grad_norm = learner.policy.climb(rate, config.gradient_clip)
-    value_loss = _fit(learner.critic, batch, config.value_learning_rate, config.critic_steps)
-    return Progress(
-        policy.entropy(old).mean().item(), _moved(policy, old, batch), grad_norm, loss, value_loss, learning_rate=rate
-    )
+
+    def step() -> Sequence[float]:
+        trace = policy.network.trace(batch.obs)
+        old = policy.distribution(trace[-1])
+        policy.policy_gradient(trace, old, batch.action, batch.weight * share, config.entropy_bonus * share)
+        loss = -share * torch.dot(batch.weight, policy.log_prob(old, batch.action)).item()
+        learner.policy.insist_finite(loss, rate)
+        grad_norm = learner.policy.climb(rate, config.gradient_clip)
+        return policy.entropy(old).mean().item(), _moved(policy, old, batch), grad_norm, loss
+
+    entropy, moved, grad_norm, loss = learner.turn.do(step)
+    value_loss = _fit(learner, batch, config.value_learning_rate, config.critic_steps)
+    return Progress(entropy, moved, grad_norm, loss, value_loss, learning_rate=rate)
 
 
 @torch.no_grad()
@@ -83,27 +90,31 @@ def clipped(learner: Learner, batch: Batch, config: "TrainConfig", rate: float, 
     Its gradient is ρ A ∇log π where the clip is not at work, else 0. The old policy is the one at the start, so every ratio
     of the first minibatch is 1 (Schulman et al. 2017, eq. 7).
     """
-    policy = learner.policy.network
-    old = policy.distribution(policy.network(batch.obs))
+    policy, turn = learner.policy.network, learner.turn
+    old = turn.do(lambda: policy.distribution(policy.network(batch.obs)))
     old_log_prob = policy.log_prob(old, batch.action)
-    grad_norms, losses, value_losses = [], [], []
+
+    def step(rows: Tensor) -> Sequence[float]:
+        part = batch.rows(rows)
+        trace = policy.network.trace(part.obs)
+        new = policy.distribution(trace[-1])
+        ratio = (policy.log_prob(new, part.action) - old_log_prob[rows]).exp()
+        free, held = ratio * part.weight, ratio.clamp(1 - config.clip_range, 1 + config.clip_range) * part.weight
+        weight = torch.where(free <= held, free, 0.0) / len(part)
+        policy.policy_gradient(trace, new, part.action, weight, config.entropy_bonus / len(part))
+        loss = -torch.min(free, held).mean().item()
+        learner.policy.insist_finite(loss, rate)
+        grad_norm = learner.policy.climb(rate, config.gradient_clip)
+        return grad_norm, loss, _fit_once(learner.critic, part, config.value_learning_rate)
+
+    went = []
     for _ in range(config.epochs):
-        for rows in torch.from_numpy(rng.permutation(len(batch))).chunk(config.minibatches):
-            part = batch.rows(rows)
-            trace = policy.network.trace(part.obs)
-            new = policy.distribution(trace[-1])
-            ratio = (policy.log_prob(new, part.action) - old_log_prob[rows]).exp()
-            free, held = ratio * part.weight, ratio.clamp(1 - config.clip_range, 1 + config.clip_range) * part.weight
-            weight = torch.where(free <= held, free, 0.0) / len(part)
-            policy.policy_gradient(trace, new, part.action, weight, config.entropy_bonus / len(part))
-            losses.append(-torch.min(free, held).mean().item())
-            learner.policy.insist_finite(losses[-1], rate)
-            grad_norms.append(learner.policy.climb(rate, config.gradient_clip))
-            value_losses.append(_fit(learner.critic, part, config.value_learning_rate))
-        if config.target_kl and _moved(policy, old, batch) > config.target_kl:
+        order = turn.do(lambda: torch.from_numpy(rng.permutation(len(batch))))
+        went += [turn.do(partial(step, rows)) for rows in order.chunk(config.minibatches)]
+        if config.target_kl and turn.do(lambda: _moved(policy, old, batch)) > config.target_kl:
             break
+    grad_norm, loss, value_loss = (float(np.mean(numbers)) for numbers in zip(*went, strict=True))
     entropy, moved = policy.entropy(old).mean().item(), _moved(policy, old, batch)
-    grad_norm, loss, value_loss = (float(np.mean(numbers)) for numbers in (grad_norms, losses, value_losses))
     return Progress(entropy, moved, grad_norm, loss, value_loss, learning_rate=rate)
 
 
@@ -114,6 +125,12 @@ def natural(learner: Learner, batch: Batch, config: "TrainConfig", _rate: float,
     g is the gradient of the surrogate E[ρ A], F the Fisher matrix of the policy, x found by conjugate gradients in float64
     (Schulman et al. 2015, appendix C). Where no step pays, the policy stays.
     """
+    entropy, kl, grad_norm, loss = learner.turn.do(lambda: _natural(learner, batch, config))
+    return Progress(entropy, kl, grad_norm, loss, _fit(learner, batch, config.value_learning_rate, config.critic_steps))
+
+
+def _natural(learner: Learner, batch: Batch, config: "TrainConfig") -> Sequence[float]:
+    """The step of the policy; its entropy before, the KL divergence, the norm of the gradient, and the loss before."""
     policy, share = learner.policy.network, 1 / len(batch)
     trace = policy.network.trace(batch.obs)
     old = policy.distribution(trace[-1])
@@ -143,8 +160,7 @@ def natural(learner: Learner, batch: Batch, config: "TrainConfig", _rate: float,
     else:
         learner.policy.theta.copy_(start)
         kl = 0.0
-    value_loss = _fit(learner.critic, batch, config.value_learning_rate, config.critic_steps)
-    return Progress(policy.entropy(old).mean().item(), kl, grad_norm, -before, value_loss)
+    return policy.entropy(old).mean().item(), kl, grad_norm, -before
 
 
 @torch.no_grad()
@@ -185,22 +201,27 @@ def _moved(policy: Policy, old: Tensor, batch: Batch) -> float:
     return policy.kl(old, policy.distribution(policy.network(batch.obs))).mean().item()
 
 
-def _fit(critic: Learnable[Critic] | None, batch: Batch, rate: float, steps: int = 1) -> float:
-    """Steps of the critic up −½ mean (target − V)², in its own unit, each on another part of the batch; the mean of these
-    losses, NaN without a critic."""
+def _fit(learner: Learner, batch: Batch, rate: float, steps: int) -> float:
+    """So many steps of the critic, each on another part of the batch; the mean of their losses, NaN without a critic."""
+    if learner.critic is None:
+        return math.nan
+    parts = (slice(first, None, steps) for first in range(steps))
+    return float(np.mean([learner.turn.do(partial(_fit_once, learner.critic, batch, rate, rows)) for rows in parts]))
+
+
+def _fit_once(critic: Learnable[Critic] | None, batch: Batch, rate: float, rows: slice = ALL) -> float:
+    """One step of the critic up −½ mean (target − V)², in its own unit, on some rows; that loss, NaN without a critic."""
     if critic is None:
         return math.nan
-    network, losses = critic.network, []
-    target = batch.target / network.unit.clamp(min=1e-12)
-    for first in range(steps):
-        rows = slice(first, None, steps)
-        trace = network.trace(batch.obs[rows])
-        error = target[rows] - trace[-1].squeeze(-1)
-        network.pull_back(trace, error.unsqueeze(-1) / len(error))
-        losses.append(0.5 * error.square().mean().item())
-        critic.insist_finite(losses[-1], rate)
-        critic.climb(rate)
-    return float(np.mean(losses))
+    network = critic.network
+    target = batch.target[rows] / network.unit.clamp(min=1e-12)
+    trace = network.trace(batch.obs[rows])
+    error = target - trace[-1].squeeze(-1)
+    network.pull_back(trace, error.unsqueeze(-1) / len(error))
+    loss = 0.5 * error.square().mean().item()
+    critic.insist_finite(loss, rate)
+    critic.climb(rate)
+    return loss
 
 
 UPDATES: Mapping[str, Update] = {"ascent": ascent, "clipped": clipped, "natural": natural}

@@ -15,7 +15,7 @@ ORDER = [
     ["estimators", "market"],
     ["classic_control", "tasks"],
     ["settings", "config"],
-    ["snapshot", "optimisers", "policies"],
+    ["snapshot", "turn", "optimisers", "policies"],
     ["updates"],
     ["observations", "on_policy", "dqn", "asynchronous", "listing", "trainer"],
     ["evaluate"],

@@ -48,6 +48,9 @@ class Walker:
             returns = tuple(self.rng.normal(size=self.update % 3).tolist())
             yield UpdateRecord(**numbers | counters | {"episode_returns": returns, "action_share": (0.5, 0.5)})
 
+    def between_steps(self, act: object) -> None:
+        """An update of it has one step."""
+
     def to_bytes(self) -> bytes:
         return f"{self.update} {self.place!r}".encode()
 

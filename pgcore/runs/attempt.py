@@ -32,6 +32,7 @@ class Trainable(Protocol):
     @property
     def policy(self) -> StoredPolicy: ...
     def __iter__(self) -> Iterator[UpdateRecord]: ...
+    def between_steps(self, act: Callable[[], object]) -> None: ...
     def state(self) -> bytes: ...
     def restore(self, state: bytes) -> None: ...
 
@@ -61,6 +62,7 @@ class Attempt:
         self.update_s = 0.0
         self.began_at = -math.inf
         self.checkpoint_at = time.monotonic()
+        trainer.between_steps(self._between_steps)
 
     def train(self) -> Status:
         """Train on from the last checkpoint: until "finished", or until the run is to be "stopped" or left "paused"."""
@@ -112,6 +114,12 @@ class Attempt:
             self.keep_policy()
         if now - self.checkpoint_at + self.update_s >= CHECKPOINT_EVERY_S:
             self._checkpoint()
+
+    def _between_steps(self) -> None:
+        """In an update that takes long no more work is at risk than in many short ones."""
+        if time.monotonic() - self.checkpoint_at >= CHECKPOINT_EVERY_S:
+            self._checkpoint()
+            self._sync()
 
     def _show(self, record: UpdateRecord) -> None:
         if self.on_record is not None:
