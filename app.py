@@ -33,6 +33,8 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STRANGER = PlainTextResponse(
     "This app answers to its own machine only: open http://localhost, or name the host in server.allowedHosts.", status_code=403
 )
+NOT_LOGGED_IN = PlainTextResponse("Log in to send a file.", status_code=403)
+UPLOAD = re.compile(r"/_stcore/upload_file/(?P<session>[^/]*)")
 
 
 def _share_heaps() -> None:
@@ -112,6 +114,7 @@ HEADERS = (
 class Guard:
     """Every answer carries what keeps a browser from loading, framing or telling anything it should not.
 
+    Files are taken from nobody who is not logged in, where a login is asked for.
     Where only this machine is served and no login is asked for, only requests for this machine by its own name are answered:
     a page from elsewhere can have its name lead here (DNS rebinding), but cannot change the name it asks for.
     """
@@ -127,8 +130,14 @@ class Guard:
                 message["message"] = message["message"].rpartition("SystemExit: ")[2]
             await send(message)
 
-        is_stranger = scope["type"] != "lifespan" and _asks_for_another(Headers(scope=scope).get("host", ""))
-        await (STRANGER if is_stranger else self.app)(scope, receive, with_headers)
+        answer = self.app
+        if scope["type"] != "lifespan":
+            upload = UPLOAD.search(scope["path"])
+            if _asks_for_another(Headers(scope=scope).get("host", "")):
+                answer = STRANGER
+            elif upload is not None and not login.may_upload(upload["session"]):
+                answer = NOT_LOGGED_IN
+        await answer(scope, receive, with_headers)
 
 
 def _asks_for_another(host: str) -> bool:

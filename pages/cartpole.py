@@ -30,4 +30,4 @@ complaints(PAGE)
 lesson_place = st.container()
 run = run_panel(PAGE, config, show_result)
 with lesson_place:
-    lesson(PAGE, CARTPOLE, run is not None and run.is_over)
+    lesson(PAGE, CARTPOLE, run)

@@ -57,6 +57,7 @@ page = st.navigation(
 )
 st.session_state["pages"] = st.session_state.get("pages", ("", ""))[1], page.url_path  # the one before, and this one
 if login.is_in():
+    login.admit()
     tell()
     told(page.run)()
 else:

@@ -74,4 +74,4 @@ else:
     can_train = False
 run = run_panel(PAGE, config if can_train else None, lambda run, runs: show_results(PAGE, run, runs))
 with lesson_place:
-    lesson(PAGE, STOCKS, run is not None and run.is_over)
+    lesson(PAGE, STOCKS, run)

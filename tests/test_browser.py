@@ -135,6 +135,32 @@ def test_press_train_on_cartpole_and_see_it_solved(page, address):
     assert complaints(page) == []
 
 
+@pytest.mark.parametrize("press", ["the keys", "a tap"])
+def test_what_was_just_typed_is_what_is_trained(page, address, home, press):
+    page.goto(f"{address}/?max_steps=2000")
+    expect(button(page, "Train")).to_be_enabled()
+    seed = page.get_by_label("Seed", exact=True)
+    seed.fill("11")
+    if press == "the keys":
+        seed.press("Control+Enter")
+    else:
+        button(page, "Train").click()
+    page.wait_for_url(re.compile("run="))
+    expect(page.get_by_text(re.compile(r"seed 11 · done · [\d,]+ steps"))).to_be_visible()
+    (run,) = re.findall(r"run=([\w-]+)", page.url)
+    assert RunStore(f"sqlite:///{home}/runs.sqlite").run(run).config.seed == 11
+    page.wait_for_url(re.compile("seed=11"))
+
+
+def test_all_of_cartpole_is_seen_at_once(page, address, results):
+    height = "document.querySelector('[data-testid=stMain]').scrollHeight"
+    for link in ("", results["cartpole"]):
+        page.goto(f"{address}/{link}")
+        expect(page.get_by_text("What it learned" if link else "Press Train")).to_be_visible()
+        page.wait_for_timeout(1500)
+        assert page.evaluate(height) <= page.viewport_size["height"], link
+
+
 def test_a_reload_and_another_tab_show_the_same_run(page, browser, address):
     page.goto(f"{address}/?max_steps=2000&estimator=reinforce")
     button(page, "Train").click()

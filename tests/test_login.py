@@ -11,6 +11,7 @@ import pytest
 import streamlit as st
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 from streamlit import config
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.runtime.secrets import secrets_singleton
 from streamlit.testing.v1 import AppTest
 from streamlit.web.server.starlette.starlette_app_utils import create_signed_value
@@ -297,6 +298,26 @@ def test_a_cookie_somebody_made_up_lets_nobody_in(person: Callable[[str | None],
     page = context.new_page()
     page.goto(address)
     expect(button(page, "Log in")).to_be_visible()
+
+
+def test_who_is_not_logged_in_can_send_no_file(person: Callable[[str | None], BrowserContext], address: str) -> None:
+    """Streamlit itself would take it from any open page, and keep it in memory."""
+    page = person(None).new_page()
+    sessions: list[str] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: sessions.extend(session_of(frame))))
+    page.goto(address)
+    expect(button(page, "Log in")).to_be_visible()
+    (session, *_) = sessions
+    for path in (session, "made-up"):
+        answer = page.request.put(
+            f"{address}/_stcore/upload_file/{path}/1", multipart={"file": {"name": "x", "mimeType": "", "buffer": b"1"}}
+        )
+        assert (answer.status, answer.text()) == (403, "Log in to send a file.")
+
+
+def session_of(frame: bytes | str) -> list[str]:
+    message = ForwardMsg.FromString(frame) if isinstance(frame, bytes) else ForwardMsg()
+    return [message.new_session.initialize.session_id] if message.HasField("new_session") else []
 
 
 def test_a_config_for_somebody_else_is_refused_by_the_store_too(home: Path, address: str) -> None:

@@ -61,7 +61,8 @@ def show_results(page: str, run: Run, runs: list[Run]) -> None:
         (each for each in runs if each.config.folds and each.config.seed == run.config.seed), key=lambda each: each.config.fold
     )
     recorded = _recorded(f"{page}.recorded", [run], [result])
-    _price(recorded, run.config.cost_bps)  # what cannot be read is said once, here
+    with st.spinner("Working out what it would have earned …"):
+        _price(recorded, run.config.cost_bps)  # what cannot be read is said once, here
     st.fragment(readable(_show_at_cost, run.id))(page, recorded, _walked(page, folds))
     _trades(page, result)
     with st.expander("What it looks at, and whether it could have seen the future", icon=":material/visibility:"):
@@ -260,7 +261,8 @@ def _explain(page: str, run: Run, result: dict[str, Any]) -> None:
     ):
         policy = store().policy_bytes(run.id)
         assert policy is not None
-        found = check_look_ahead(read_actor(policy), run.config, resolve_prices(store(), run.prices))
+        with st.spinner("Playing it on prices whose future was replaced …"):
+            found = check_look_ahead(read_actor(policy), run.config, resolve_prices(store(), run.prices))
         (st.success if found.clean else st.error)(plain(found.text))
 
 

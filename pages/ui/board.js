@@ -24,7 +24,7 @@ function plotly() {
 function themed(layout, style) {
   const read = name => style.getPropertyValue(name).trim();
   const text = read("--st-text-color"), lines = read("--st-border-color");
-  const out = { ...layout, template: undefined, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+  const out = { ...layout, template: undefined, paper_bgcolor: read("--st-background-color"), plot_bgcolor: "rgba(0,0,0,0)",
     font: { ...layout.font, color: text, family: read("--st-font") } };
   for (const name of axes(out))
     // Measuring every label anew, to make room for it or to hide it, would take longer than all else.
@@ -118,6 +118,7 @@ async function draw(Plotly, node, state, { figure, config, isGrowing }) {
     await Plotly.react(node, figure.data, layout, config);
   }
   node.layout.uirevision = identity;
+  node._context.toImageButtonOptions.filename = identity;  // a chart that only moves keeps the config of its first drawing
   Object.assign(state, { still: unmoved, ranges, identity });
 }
 

@@ -13,6 +13,7 @@ from pgcore.config import SETTINGS, TrainConfig, estimators_for, recommended, re
 from pgcore.errors import BadInput
 from pgcore.estimators import ESTIMATORS
 from pgcore.market.synthetic import PREFIX, market_of
+from pgcore.runs.run import Run
 from pgcore.settings import Setting, spell
 from pgcore.tasks import TASKS
 
@@ -43,7 +44,7 @@ def knobs(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset], fixe
     Values come from the link when the page is opened, live in the session after that under `<page>.<name>`, and are written
     back into the link. `fixed` settings are left to the page.
     """
-    _read_link(page, tasks)
+    _read_link(page, tasks, presets)
     _preset(page, presets)
     task = st.session_state[f"{page}.task"]
     if len(tasks) > 1:
@@ -84,6 +85,20 @@ def knobs(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset], fixe
     return config
 
 
+def chosen(page: str) -> TrainConfig:
+    """What the knobs say at this moment: a callback hears of a value that was just typed before the script does.
+
+    Raises BadInput.
+    """
+    return TrainConfig(**{name: _now(page, setting) for name, setting in SETTINGS.items()})
+
+
+def _now(page: str, setting: Setting) -> Any:
+    key = f"{page}.{setting.name}"
+    written = st.session_state.get(f"{key}.text")
+    return st.session_state[key] if written is None else setting.parse(written)
+
+
 def _command(page: str, config: TrainConfig) -> None:
     """The command line that does the same. It is drawn on demand: the browser loads 1.5 MB for the first code it shows."""
     with st.expander("Repeat it elsewhere", icon=":material/terminal:", on_change="rerun", key=f"{page}.fold.repeat") as fold:
@@ -98,6 +113,8 @@ def write_link(page: str, config: TrainConfig, run_id: str | None) -> None:
     """Make the address of the page say all that was chosen, so that the link repeats the experiment."""
     view = {name: value for name, s in VIEW.items() if (value := st.session_state[f"{page}.{name}"]) != s.default}
     said = {name: spell(value) for name, value in (config.chosen() | view).items()}
+    if preset := st.session_state.get(f"{page}.preset"):
+        said["preset"] = preset
     if page == "stocks":
         said.pop("task", None)
     if run_id:
@@ -119,23 +136,28 @@ def complaints(page: str) -> None:
         st.warning(plain(complaint), icon=":material/link_off:")
 
 
-def lesson(page: str, presets: Mapping[str, Preset], is_over: bool) -> None:
-    """The question of the preset that was chosen; its answer once the run is over."""
-    chosen = presets.get(st.session_state.get(f"{page}.preset") or "")
-    if chosen is not None and chosen.question:
-        st.info(chosen.question + ("" if is_over else " *Predict what happens, then press Train.*"), icon=":material/school:")
-        if is_over:
-            with st.expander("What happens, and why", icon=":material/lightbulb:"):
-                st.write(chosen.answer)
+def lesson(page: str, presets: Mapping[str, Preset], run: Run | None) -> None:
+    """The question of the preset that was chosen; its answer once a run that tried it is over."""
+    name = st.session_state.get(f"{page}.preset")
+    asked = presets.get(name or "")
+    if asked is None or not asked.question:
+        return
+    has_tried = (
+        run is not None and run.is_over and all(spell(run.settings.get(x)) == spell(y) for x, y in asked.settings.items())
+    )
+    st.info(asked.question + ("" if has_tried else " *Predict what happens, then press Train.*"), icon=":material/school:")
+    if has_tried:
+        with st.expander("What happens, and why", icon=":material/lightbulb:", key=f"{page}.answer.{name}"):
+            st.write(asked.answer)
 
 
-def _read_link(page: str, tasks: tuple[str, ...]) -> None:
+def _read_link(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset]) -> None:
     known = SETTINGS | VIEW
     said = {name: text for name, text in st.query_params.to_dict().items() if name in known}
     written = st.session_state.get(f"{page}.link")
     before, now = st.session_state.get("pages", ("", ""))
     came_back = before != now and not said
-    if written is not None and (came_back or said == {name: text for name, text in written.items() if name != "run"}):
+    if written is not None and (came_back or said == {name: text for name, text in written.items() if name in known}):
         for name in (*known, "preset"):  # a widget that is not drawn would lose its value
             st.session_state[f"{page}.{name}"] = st.session_state.get(f"{page}.{name}")
         return
@@ -158,7 +180,10 @@ def _read_link(page: str, tasks: tuple[str, ...]) -> None:
         complaints.append(f"The link asks for something that cannot be, and was left aside. {error}")
         config = TrainConfig(task=tasks[0])
     take(page, config)
-    st.session_state[f"{page}.preset"] = None
+    preset = st.query_params.get("preset")
+    st.session_state[f"{page}.preset"] = preset if preset in presets else None
+    if preset and preset not in presets:
+        complaints.append(f"There is no preset {preset[:40]!r}: choose one of the list.")
     st.session_state[f"{page}.complaints"] = complaints
 
 
@@ -175,10 +200,10 @@ def _config_of_run(tasks: tuple[str, ...]) -> TrainConfig:
 
 def _preset(page: str, presets: Mapping[str, Preset]) -> None:
     def apply() -> None:
-        chosen = presets.get(st.session_state[f"{page}.preset"] or "")
-        if chosen is not None:
-            kept = {"prices": st.session_state[f"{page}.prices"]} if chosen.task == "stocks" else {}
-            take(page, TrainConfig(task=chosen.task, **chosen.settings, **kept))
+        preset = presets.get(st.session_state[f"{page}.preset"] or "")
+        if preset is not None:
+            kept = {"prices": st.session_state[f"{page}.prices"]} if preset.task == "stocks" else {}
+            take(page, TrainConfig(task=preset.task, **preset.settings, **kept))
 
     st.selectbox(
         "Preset",

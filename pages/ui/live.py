@@ -33,7 +33,7 @@ APART_S = 0.5  # of the looks of a crowd
 DETAILS_EVERY = 4  # ticks
 FIRST_POINT_WITHIN_S = 0.5
 HEAD_START_S = 0.15  # in which the browser draws that point, rather than what the script sends
-CHART_HEIGHT = 250
+CHART_HEIGHT = 235
 COLUMNS = "3fr 2fr"
 STATUS_WORDS = {
     "queued": "waiting for a free core",
@@ -70,7 +70,7 @@ def _panel(page: str, config: TrainConfig | None, outcome: str) -> tuple[Run | N
     tell()
     just_pressed = st.session_state.pop(f"{page}.just_pressed", False)
     mode = Mode() if just_pressed else mode_of(runs)
-    toolbar(page, config, runs, mode, begun=partial(_show_first_point, page))
+    toolbar(page, config is not None, runs, mode, begun=partial(_show_first_point, page))
     if mode.problem:
         st.error(plain(mode.problem))
     shown = _choose(page, runs)
@@ -134,6 +134,8 @@ def _attached(page: str) -> list[Run]:
         st.warning("The run in the link belongs to another page: open it from the list of runs.", icon=":material/search_off:")
         return []
     st.session_state[f"{page}.run"] = run.id
+    if st.session_state.get(f"{page}.named") != run.id:
+        st.session_state[f"{page}.named"] = st.session_state[f"{page}.member"] = run.id
     return members(store(), run)
 
 
@@ -195,8 +197,9 @@ def _look_at(shown: Run, runs: list[Run]) -> Look:
 
 def _frame(run: Run, runs: list[Run], tails: Mapping[str, Tail], smooth: int) -> Frame:
     records = tails[run.id].read(now=run.is_over or run.status == "paused")
-    if len(runs) > 1:
-        returns = drawn(charts.seeds_chart, tuple(tails[each.id].read() for each in runs), smooth, run.config.solved_at)
+    seeds = [each for each in runs if each.config.fold == run.config.fold]
+    if len(seeds) > 1:
+        returns = drawn(charts.seeds_chart, tuple(tails[each.id].read() for each in seeds), smooth, run.config.solved_at)
     else:
         returns = drawn(charts.returns_chart, records, smooth, run.config.solved_at)
     mode = mode_of(runs)
@@ -275,13 +278,14 @@ def _said(run: Run, records: Records, runs: list[Run]) -> str:
     if run.status == "queued" and run.position:
         return f"place {run.position} in the queue"
     steps = int(records.env_steps[-1]) if len(records) else 0
-    parts = [_state(run), f"{steps:,} steps"]
-    if steps:
+    state = _state(run, steps)
+    parts = [f"{run.task}, {run.estimator}, seed {run.config.seed}", state, f"{steps:,} steps"]
+    if steps and (run.is_over or run.pace is None):
         rate = steps / records.wall_s[-1]
         parts.append(f"{_short(rate)} steps/s")
         if run.is_over:
             parts.append(f"{records.wall_s[-1]:.2f} s")
-        elif run.pace is None:
+        elif state.startswith(STATUS_WORDS["running"]):
             parts.append(f"at most {_duration((run.config.max_steps - steps) / rate)} left")
     if retries := sum(member.store_retries for member in runs):
         parts.append(f"store busy, tried again {retries:,} ×")
@@ -290,10 +294,15 @@ def _said(run: Run, records: Records, runs: list[Run]) -> str:
     return " · ".join(parts)
 
 
-def _state(run: Run) -> str:
+def _state(run: Run, steps: int) -> str:
+    word = STATUS_WORDS[run.status]
+    if run.status == "running" and run.desired == "stop":
+        word = "stopping"
+    elif run.status == "running" and (steps >= run.config.max_steps or (run.solved and run.config.stop_when_solved)):
+        word = "done learning, being judged"
     if not run.solved:
-        return STATUS_WORDS[run.status]
-    return "solved" if run.status == "finished" else f"{STATUS_WORDS[run.status]}, solved"
+        return word
+    return "solved" if run.status == "finished" else f"{word}, solved"
 
 
 def _numbers(records: Records) -> list[Number]:

@@ -6,10 +6,13 @@ from typing import Any
 
 import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from pages.ui.stream import is_open
 from pages.ui.text import plain
 from pgcore.errors import BadInput
 
+_admitted: set[str] = set()
 COMMON = ("redirect_uri", "cookie_secret")
 OF_PROVIDER = ("client_id", "client_secret", "server_metadata_url")
 SHORTEST_SECRET = 32
@@ -72,6 +75,20 @@ def is_in() -> bool:
     except NotLoggedIn:
         return False
     return True
+
+
+def admit() -> None:
+    """Let this session, whose person may see the pages, send files as well."""
+    context = get_script_run_ctx()
+    if context is not None and context.session_id not in _admitted:
+        _admitted.intersection_update(filter(is_open, tuple(_admitted)))
+        _admitted.add(context.session_id)
+
+
+def may_upload(session: str) -> bool:
+    """Whether that session may send files: the page with the way in has none to send, and Streamlit keeps in memory what it is
+    sent by anybody."""
+    return not providers() or (session in _admitted and is_open(session))
 
 
 def menu() -> dict[str, list[Any]]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from pages.ui.controls import chosen
 from pages.ui.problems import told_later
 from pages.ui.server import pool, store
-from pgcore.config import TrainConfig
 from pgcore.runs.group import create_group, family
 from pgcore.runs.run import Desired, Run
 from pgcore.runs.store import RunStore
@@ -41,7 +41,7 @@ def members(of: RunStore, run: Run) -> list[Run]:
     return sorted(of.runs(group=run.group), key=lambda member: (member.config.seed, member.config.fold)) or [run]
 
 
-def toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode, begun: Callable[[Run], object]) -> None:
+def toolbar(page: str, can_train: bool, runs: list[Run], mode: Mode, begun: Callable[[Run], object]) -> None:
     """The buttons act in callbacks and keep their places: a tick that comes in between cannot swallow a click.
 
     `begun` is told of a run as soon as it is begun, before the script is.
@@ -54,9 +54,9 @@ def toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode, 
             icon=":material/play_arrow:",
             shortcut="Ctrl+Enter",
             key=f"{page}.train",
-            disabled=config is None or is_active,
+            disabled=not can_train or is_active,
             on_click=told_later(_train),
-            args=(page, config, begun),
+            args=(page, begun),
         )
         st.button(
             "Resume" if can_resume else "Pause",
@@ -71,9 +71,9 @@ def toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode, 
             "Step",
             icon=":material/skip_next:",
             key=f"{page}.step",
-            disabled=config is None or (is_active and not can_resume),
+            disabled=not can_train or (is_active and not can_resume),
             on_click=told_later(_step),
-            args=(page, config, begun),
+            args=(page, begun),
             help="One update, then pause.",
         )
         st.button(
@@ -109,25 +109,24 @@ def toolbar(page: str, config: TrainConfig | None, runs: list[Run], mode: Mode, 
         )
 
 
-def _train(page: str, config: TrainConfig, begun: Callable[[Run], object], pause_at: int | None = None) -> None:
-    configs = family(config, st.session_state[f"{page}.seeds"])
+def _train(page: str, begun: Callable[[Run], object], pause_at: int | None = None) -> None:
+    configs = family(chosen(page), st.session_state[f"{page}.seeds"])
     with store().transaction() as together:
         run_ids = create_group(together, configs)
         for run_id in run_ids:
             together.request(run_id, pace=_pace(page), pause_at=pause_at)
     pool().wake()
     st.session_state[f"{page}.run"] = run_ids[0]
-    st.session_state[f"{page}.member"] = run_ids[0]
     st.session_state[f"{page}.just_pressed"] = True
     st.query_params["run"] = run_ids[0]
     begun(store().run(run_ids[0]))
 
 
-def _step(page: str, config: TrainConfig, begun: Callable[[Run], object]) -> None:
+def _step(page: str, begun: Callable[[Run], object]) -> None:
     """One update of a paused run, or the first of a new one."""
     runs = _runs(page)
     if all(run.is_over for run in runs):
-        _train(page, config, begun, pause_at=1)
+        _train(page, begun, pause_at=1)
     for run in runs:
         if not run.is_over:
             store().request(run.id, desired="run", pause_at=run.updates + 1)

@@ -59,7 +59,7 @@ def stream(key: str, look: Look) -> str:
             if (each.session, each.key) == (session, key):
                 each.look = look
                 return token
-            if not _is_open(each.session):
+            if not is_open(each.session):
                 del _streams[token]
         token = secrets.token_urlsafe(24)
         _streams[token] = _Stream(session, key, look)
@@ -79,7 +79,7 @@ def watchers() -> int:
         return len({each.session for each in _streams.values() if each.asked_here_at > since})
 
 
-def _is_open(session: str) -> bool:
+def is_open(session: str) -> bool:
     """Whether the page of a session is still there, and so whoever logged in on it."""
     return not runtime.exists() or runtime.get_instance().is_active_session(session)
 
@@ -87,7 +87,7 @@ def _is_open(session: str) -> bool:
 async def _answer(request: Request) -> Response:
     with _lock:
         asked = _streams.get(request.headers.get(TICKET, ""))
-    if asked is None or not _is_open(asked.session):
+    if asked is None or not is_open(asked.session):
         return Response(status_code=404)
     asked.is_asked, is_here = True, _is_here(request)
     if is_here:

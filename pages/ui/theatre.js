@@ -23,7 +23,7 @@ const TASKS = {
     over: ([x, , a]) => Math.abs(x) > 2.4 || Math.abs(a) > 12 * Math.PI / 180,
     nudge: ([x, v, a, w], direction) => [x, v, a, w + direction * 0.8],
     map: { x: [2, "angle (°)", -12, 12, Math.PI / 180], y: [3, "angular velocity (rad/s)", -2.5, 2.5, 1],
-      fixed: [[0, "Position", -2.4, 2.4], [1, "Speed", -2, 2]] },
+      fixed: [[0, "Position", -2.4, 2.4, "m"], [1, "Speed", -2, 2, "m/s"]] },
     draw(pen, [x, , a], w, h, ink, colour) {
       const unit = w / 5.2, ground = h * 0.78, at = w / 2 + x * unit;
       pen.strokeStyle = ink.line; pen.lineWidth = 1;
@@ -81,7 +81,7 @@ const TASKS = {
     over: ([a, b]) => -Math.cos(a) - Math.cos(a + b) > 1,
     nudge: ([a, b, u, v], direction) => [a, b, u + direction * 1.5, v],
     map: { x: [0, "first angle (°)", -180, 180, Math.PI / 180], y: [2, "its velocity (rad/s)", -6, 6, 1],
-      fixed: [[1, "Second angle", -3.14, 3.14], [3, "Its velocity", -9, 9]] },
+      fixed: [[1, "Second angle", -3.14, 3.14, "rad"], [3, "Its velocity", -9, 9, "rad/s"]] },
     draw(pen, [a, b], w, h, ink, colour) {
       const unit = h * 0.2, x0 = w / 2, y0 = h * 0.48;
       const x1 = x0 + Math.sin(a) * unit, y1 = y0 + Math.cos(a) * unit;
@@ -180,19 +180,18 @@ function randomFrom(seed) {
 // A whole episode, with nudges at the steps they were given; afterwards playing it is moving along it.
 function playOut(task, policy, seed, nudges, isSampled) {
   const random = randomFrom(seed);
-  const states = [task.reset(random)], actions = [];
-  let total = 0;
+  const states = [task.reset(random)], actions = [], returns = [0];
   for (let t = 0; t < task.limit; t++) {
     let state = states[t];
     if (nudges[t]) state = states[t] = task.nudge(state, nudges[t]);
     const action = choose(policy, task.observe(state), isSampled ? random : null);
     const next = task.step(state, action), isOver = task.over(next);
-    total += task.reward(state, isOver, action);
+    returns.push(returns[t] + task.reward(state, isOver, action));
     actions.push(action);
     states.push(next);
     if (isOver) break;
   }
-  return { states, actions, total, isOver: task.over(states[states.length - 1]) };
+  return { states, actions, returns, isOver: task.over(states[states.length - 1]) };
 }
 
 // ---- the stage
@@ -212,6 +211,9 @@ class Stage {
     on("replay", "click", () => this.replay());
     for (const name of ["ghost", "way"]) on(name, "change", () => { this.rehearse(); this.paint(); });
     on("view", "change", () => this.paint());
+    on("map", "pointermove", ({ offsetX, offsetY }) => this.read(offsetX, offsetY));
+    on("map", "pointerleave", () => this.describe());
+    for (const name of ["stage", "map"]) on(`${name}-png`, "click", () => this.save(name));
     for (const [name, direction] of [["nudge-left", -1], ["nudge-right", 1]])
       on(name, "click", () => { this.nudges[Math.floor(this.at)] = direction; this.rehearse(); this.play(true); });
     const observer = new ResizeObserver(entries => { for (const entry of entries) measure(entry.target); this.paint(); });
@@ -238,12 +240,14 @@ class Stage {
 
   buildFixed() {
     const box = this.find("fixed");
-    box.replaceChildren(...this.task.map.fixed.map(([index, name, low, high]) => {
-      const label = document.createElement("label"), input = document.createElement("input");
+    box.replaceChildren(...this.task.map.fixed.map(([index, name, low, high, unit]) => {
+      const [label, input, output] = ["label", "input", "output"].map(name => document.createElement(name));
       Object.assign(input, { type: "range", min: low, max: high, step: (high - low) / 100, value: 0 });
       input.dataset.index = index;
-      input.addEventListener("input", () => this.paint());
-      label.append(name, input);
+      const tell = () => { output.textContent = `${tidy(+input.value)} ${unit}`; };
+      input.addEventListener("input", () => { tell(); this.paint(); });
+      tell();
+      label.append(name, input, output);
       return label;
     }));
   }
@@ -326,10 +330,10 @@ class Stage {
 
   // For those who do not see it; at rest only, since a browser that is told sixty times a second gets nothing else done.
   describe() {
-    const { states, actions, total } = this.episode, step = Math.floor(this.at), { map, verbs } = this.task;
+    const { states, actions, returns } = this.episode, step = Math.floor(this.at), { map, verbs } = this.task;
     const doing = actions[Math.min(step, actions.length - 1)], isChange = this.find("view").value === "change";
     this.find("stage").setAttribute("aria-label",
-      `The agent at step ${step} of ${states.length - 1}, return ${total.toFixed(0)}; action ${verbs[doing] ?? doing.toFixed(2)}.`);
+      `The agent at step ${step} of ${states.length - 1}, return ${returns.at(-1).toFixed(0)}; action ${verbs[doing] ?? doing.toFixed(2)}.`);
     const first = verbs[0] ?? "negative torque", last = verbs.at(-1) ?? "positive torque";
     this.find("map").setAttribute("aria-label",
       `Policy map over ${map.x[1]} and ${map.y[1]}: blue where it chooses ${first}, orange where ${last}.`);
@@ -344,7 +348,7 @@ class Stage {
   }
 
   paintStage() {
-    const [pen, w, h] = canvas(this.find("stage")), { states, total, isOver } = this.episode;
+    const [pen, w, h] = canvas(this.find("stage")), { states, returns, isOver } = this.episode;
     const step = Math.floor(this.at), part = this.at - step;
     const here = between => (states, t) => {
       const a = states[Math.min(t, states.length - 1)], b = states[Math.min(t + 1, states.length - 1)];
@@ -361,7 +365,7 @@ class Stage {
     const ended = step >= states.length - 1;
     pen.fillText(`step ${step} of ${states.length - 1}` + (ended ? isOver ? " · over" : " · time limit" : ""), 8, 18);
     pen.textAlign = "right";
-    pen.fillText(`return ${total.toFixed(Math.abs(total) < 1000 ? 0 : 1)}`, w - 8, 18);
+    pen.fillText(`return so far ${returns[step].toFixed(0)}`, w - 8, 18);
     this.paintChances(pen, w, h, states[Math.min(step, states.length - 1)]);
   }
 
@@ -386,15 +390,46 @@ class Stage {
     });
   }
 
+  // The state whose two shown components are 0 and whose others are as the sliders say.
+  cut() {
+    const state = this.episode.states[0].map(() => 0);
+    for (const input of this.find("fixed").querySelectorAll("input")) state[input.dataset.index] = +input.value;
+    return state;
+  }
+
+  // What the policy would do where the pointer is, in words.
+  read(x, y) {
+    if (!this.policy) return;
+    const [left, top, wide, high] = inside(...sizes.get(this.find("map"))), state = this.cut(), shown = [];
+    for (const [[index, name, low, most, unit], part] of [[this.task.map.x, (x - left) / wide], [this.task.map.y, 1 - (y - top) / high]]) {
+      if (part < 0 || part > 1) return this.describe();
+      const value = low + (most - low) * part;
+      state[index] = value * unit;
+      shown.push(`${name.replace(/ \(.*/, "")} ${value.toFixed(2)}`);
+    }
+    const [seen, { verbs, torque }] = [this.task.observe(state), this.task];
+    const does = this.policy.kind === "gaussian" ? `torque ${(lean(this.task, this.policy, state) * torque).toFixed(2)}`
+      : probabilities(this.policy, seen).map((chance, i) => `${verbs[i]} ${(100 * chance).toFixed(0)} %`).join(", ");
+    this.find("legend").textContent = `${shown.join(", ")}: ${does}`;
+  }
+
+  save(name) {
+    const shown = this.find(name), picture = Object.assign(document.createElement("canvas"), { width: shown.width, height: shown.height });
+    const pen = picture.getContext("2d");
+    pen.fillStyle = this.ink.back;
+    pen.fillRect(0, 0, picture.width, picture.height);
+    pen.drawImage(shown, 0, 0);
+    const link = document.createElement("a");
+    Object.assign(link, { href: picture.toDataURL(), download: `${name}-${this.identity}-update-${this.policy.update}.png` }).click();
+  }
+
   // A pixel for each cell of the map, worked out anew only when what it shows has changed.
   mapColours() {
-    const isChange = this.find("view").value === "change", fixed = [...this.find("fixed").querySelectorAll("input")];
-    const shows = [this.checkpoint, isChange, ...fixed.map(input => input.value)].join();
+    const isChange = this.find("view").value === "change";
+    const shows = [this.checkpoint, isChange, ...this.cut()].join();
     if (this.colours?.shows === shows) return this.colours;
     const [xi, , x0, x1, xUnit] = this.task.map.x, [yi, , y0, y1, yUnit] = this.task.map.y;
-    const state = this.episode.states[0].map(() => 0);
-    for (const input of fixed) state[input.dataset.index] = +input.value;
-    const cells = 48, colours = document.createElement("canvas");
+    const cells = 48, state = this.cut(), colours = document.createElement("canvas");
     colours.width = colours.height = cells;
     const pen = colours.getContext("2d"), pixels = pen.createImageData(cells, cells);
     for (let i = 0; i < cells; i++)
@@ -412,7 +447,7 @@ class Stage {
   paintMap() {
     const [pen, w, h] = canvas(this.find("map")), { map } = this.task;
     const [xi, xName, x0, x1, xUnit] = map.x, [yi, yName, y0, y1, yUnit] = map.y;
-    const left = 44, bottom = 34, wide = w - left - 8, high = h - bottom - 8;
+    const [left, , wide, high] = inside(w, h);
     pen.clearRect(0, 0, w, h);
     pen.drawImage(this.mapColours(), left, 8, wide, high);
     const px = s => left + (wrapIf(s[xi], xName) / xUnit - x0) / (x1 - x0) * wide;
@@ -432,6 +467,9 @@ class Stage {
     pen.save(); pen.translate(11, 8 + high / 2); pen.rotate(-Math.PI / 2); pen.textAlign = "center"; pen.fillText(yName, 0, 0); pen.restore();
   }
 }
+
+// Where the map lies on its canvas: left, top, width, height.
+const inside = (w, h) => [44, 8, w - 64, h - 42];
 
 const wrapIf = (value, name) => (name.includes("angle (°)") ? wrap(value) : value);
 const tidy = value => (Math.abs(value) < 1 && value ? value.toFixed(2) : value.toFixed(value % 1 ? 1 : 0));
