@@ -1,6 +1,7 @@
 """A training page by Streamlit's own test harness: presets and lessons, and the buttons that begin runs and steer them."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -127,3 +128,43 @@ def test_several_seeds_are_one_chart_with_a_band_and_their_number(app):
     (other,) = (run for run in runs if run.config.seed == 2)
     at.button_group(key="cartpole.member").set_value(other.id).run()
     assert f'"actions-{other.id}"' in board(at, "cartpole.board")
+
+
+def test_the_run_that_a_link_names_is_the_one_that_is_shown(app):
+    at = app(estimator="a2c", max_steps="4000", seeds="3")
+    train_to_the_end(at)
+    (last,) = (run for run in server.store().runs() if run.config.seed == 2)
+    at = app(run=last.id)
+    assert at.session_state["cartpole.member"] == last.id
+    assert "seed 2 \\u00b7 done" in board(at, "cartpole.board")
+
+
+def test_a_lesson_is_not_answered_by_the_run_before_it(app):
+    at = train_to_the_end(app(max_steps="2000"))
+    at.selectbox(key="cartpole.preset").set_value("unstable").run()
+    assert any("Predict what happens" in info.value for info in at.info)
+    assert not any(CARTPOLE["unstable"].answer in text.value for text in at.markdown)
+
+
+def test_a_link_leads_to_a_lesson_with_its_question(app):
+    at = app()
+    at.selectbox(key="cartpole.preset").set_value("unstable").run()
+    link = {name: at.query_params[name] for name in at.query_params}
+    other = app(**link)
+    assert any(CARTPOLE["unstable"].question in info.value for info in other.info)
+    assert value(other, "learning_rate") == CARTPOLE["unstable"].settings["learning_rate"]
+    assert any("no preset" in warning.value for warning in app(preset="nonsense").warning)
+
+
+@pytest.mark.parametrize(("steps", "desired", "said"), [
+    (99, "run", "learning"),
+    (100, "run", "done learning, being judged"),
+    (50, "stop", "stopping"),
+])  # fmt: skip
+def test_what_a_run_does_once_it_has_learned_is_told(app, steps, desired, said):
+    from pages.ui import live
+
+    store = server.store()
+    run = store.run(store.create_run(TrainConfig(max_steps=100)))
+    assert live._state(replace(run, status="running", desired=desired), steps) == said
+    assert live._state(replace(run, status="finished", solved=True), steps) == "solved"
