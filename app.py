@@ -16,8 +16,9 @@ import plotly
 import streamlit as st
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
-from starlette.routing import Mount
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,6 +35,7 @@ STRANGER = PlainTextResponse(
     "This app answers to its own machine only: open http://localhost, or name the host in server.allowedHosts.", status_code=403
 )
 NOT_LOGGED_IN = PlainTextResponse("Log in to send a file.", status_code=403)
+BASE = "/".join(("", *filter(None, st.get_option("server.baseUrlPath").split("/"))))  # "", or "/lab" below that path
 UPLOAD = re.compile(r"/_stcore/upload_file/(?P<session>[^/]*)")
 
 
@@ -79,10 +81,22 @@ def _load_pages() -> None:
     gc.freeze()
 
 
+# Where the server is, which Streamlit's page would otherwise find out by asking below the address of the page first, in vain.
+SERVER_IS_HERE = '<script>window.__streamlit = { BACKEND_BASE_URL: new URL(".", location).href }</script>'
+INDEX = (
+    (Path(st.__file__).parent / "static" / "index.html")
+    .read_text(encoding="utf-8")
+    .replace("<head>", f"<head>{SERVER_IS_HERE}")
+)
+
+
+async def _index(_: Request) -> Response:
+    return HTMLResponse(INDEX, headers={"Cache-Control": "no-cache"})
+
+
 def _own_scripts() -> str:
     """The scripts in Streamlit's own page, as a policy names them: by their hash."""
-    page = (Path(st.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
-    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    scripts = re.findall(r"<script>(.*?)</script>", INDEX, re.DOTALL)
     return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts)
 
 
@@ -148,9 +162,9 @@ def _asks_for_another(host: str) -> bool:
         return True
 
 
-app = st.App(
-    PAGES / "navigation.py",
-    lifespan=lifespan,
-    routes=[stream.ROUTE, Mount("/plotly", StaticFiles(directory=Path(plotly.__file__).parent / "package_data"))],
-    middleware=[Middleware(Guard)],
-)
+ROUTES = [
+    Route(BASE + stream.ROUTE.path, stream.ROUTE.endpoint),
+    Mount(f"{BASE}/plotly", StaticFiles(directory=Path(plotly.__file__).parent / "package_data")),
+    *(Route(f"{BASE}/{name}", _index) for name in ("", *(file.stem for file in PAGES.glob("[!_]*.py")))),
+]
+app = st.App(PAGES / "navigation.py", lifespan=lifespan, routes=ROUTES, middleware=[Middleware(Guard)])

@@ -104,11 +104,6 @@ def page(browser):
     page.close()
 
 
-def complaints(page):
-    """What the console said, but for Streamlit's own search for its server below a page's address."""
-    return [line for line in page.complaints if not re.search(r"/\w+/_stcore/(health|host-config)", line)]
-
-
 def button(page: Page, name: str):
     """The first by that name: the toolbar stands above the stage, which has buttons like it."""
     return page.locator("[data-testid=stMain]").get_by_role("button", name=name, exact=False).first
@@ -132,7 +127,7 @@ def test_press_train_on_cartpole_and_see_it_solved(page, address):
     assert mean[-1] > 400, "the return rose"
     assert page.locator(".live-chart").nth(1).evaluate("node => node.data.map(trace => trace.name)") == ["left", "right"]
     expect(page.get_by_text("fresh episodes")).to_be_visible()
-    assert complaints(page) == []
+    assert page.complaints == []
 
 
 @pytest.mark.parametrize("press", ["the keys", "a tap"])
@@ -192,7 +187,7 @@ def test_who_comes_back_to_a_page_finds_it_as_it_was(page, address, place, group
         page.wait_for_url(re.compile(r"estimator=reinforce&seed=5&max_steps=3000&run="))
         expect(page.get_by_text(re.compile(r"done · [\d,]+ steps"))).to_be_visible()
         page.wait_for_function("document.querySelector('.live-chart path.js-line')?.getAttribute('d')?.length > 0")
-    assert complaints(page) == []
+    assert page.complaints == []
 
 
 def choose(page: Page, group: str, name: str) -> None:
@@ -231,7 +226,7 @@ def test_upload_prices_on_stocks_and_train_on_them(page, address):
     expect(page.get_by_text(re.compile(r"[Ee]vidence of skill"))).to_be_visible()
     names = page.locator(".live-chart").nth(2).evaluate("node => node.data.map(trace => trace.name)")
     assert names == ["buy", "sell", "hold"]
-    assert complaints(page) == []
+    assert page.complaints == []
 
 
 def test_a_wrong_file_is_refused_in_the_browser_too(page, address):
@@ -356,7 +351,7 @@ def test_the_agent_is_played_scrubbed_and_nudged(stage):
         part(stage, "nudge-right").click()
     expect(part(stage, "play")).to_have_attribute("aria-label", "Play the episode")
     assert part(stage, "stage").get_attribute("aria-label") != label, "pushed three times, it goes otherwise"
-    assert complaints(stage) == []
+    assert stage.complaints == []
 
 
 def test_the_policy_map_shows_a_cut_a_change_and_the_learning(stage):
@@ -375,7 +370,7 @@ def test_the_policy_map_shows_a_cut_a_change_and_the_learning(stage):
     part(stage, "replay").click()
     expect(part(stage, "checkpoint-label")).to_have_text(last)
     assert pixels(stage, "map") != untaught
-    assert complaints(stage) == []
+    assert stage.complaints == []
 
 
 def test_the_charts_name_their_lines_from_the_first_point_on(page, address):
@@ -417,7 +412,7 @@ def test_pressing_train_asks_for_the_first_point_before_the_page_is_drawn_anew(p
     page.wait_for_function("document.querySelector('.live-chart path.js-line')?.getAttribute('d')?.length > 0")
     button(page, "Stop").click()
     expect(button(page, "Train")).to_be_enabled()
-    assert complaints(page) == []
+    assert page.complaints == []
 
 
 def test_the_buttons_have_no_more_than_the_panel_drawn_anew_until_there_is_a_result(page, address):
@@ -486,7 +481,7 @@ def test_the_moving_average_follows_its_slider_while_it_is_dragged(page, address
     page.mouse.up()
     page.wait_for_url(re.compile(f"window={window}"))
     assert chart.evaluate(name) == f"mean of {window} before"
-    assert complaints(page) == []
+    assert page.complaints == []
 
 
 PLACES = ("", "stocks", "runs", "estimators")
@@ -523,4 +518,4 @@ def test_no_page_complains_on_the_console(page, place):
     page.goto(place)
     page.wait_for_selector("[data-testid=stMain] [data-testid=stVerticalBlock]")
     page.wait_for_timeout(2500)
-    assert complaints(page) == []
+    assert page.complaints == []

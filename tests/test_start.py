@@ -1,14 +1,18 @@
 """What a server does as it starts, and whom it answers."""
 
 import asyncio
+import importlib
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
+from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
+from starlette.testclient import TestClient
 from starlette.types import Message
+from streamlit import config
 
 import app
 from pgcore.config import TrainConfig
@@ -53,6 +57,21 @@ def test_only_a_request_for_this_machine_by_its_own_name_is_answered(host: str, 
     async def say(message: Message) -> None:
         said.append(message)
 
-    scope = {"type": "http", "headers": [(b"host", host.encode())]}
+    scope = {"type": "http", "path": "/", "headers": [(b"host", host.encode())]}
     asyncio.run(app.Guard(PlainTextResponse("welcome"))(scope, None, say))
     assert said[0]["status"] == status
+
+
+@pytest.mark.parametrize(("path", "base"), [("", ""), ("/", ""), ("lab", "/lab"), ("/lab/", "/lab"), ("a/b", "/a/b")])
+def test_below_a_path_the_page_and_its_charts_are_found_too(path: str, base: str) -> None:
+    before = config.get_option("server.baseUrlPath")
+    try:
+        config.set_option("server.baseUrlPath", path)
+        below = importlib.reload(app)
+        assert base == below.BASE
+        client = TestClient(Starlette(routes=below.ROUTES))
+        assert "BACKEND_BASE_URL" in client.get(f"{base}/stocks").text
+        assert client.get(f"{base}/plotly/plotly.min.js").status_code == 200
+    finally:
+        config.set_option("server.baseUrlPath", before)
+        importlib.reload(app)
