@@ -65,12 +65,13 @@ def trailing_mean(values: NDArray[np.floating], window: int) -> NDArray[np.float
 
 
 def spread(ends: NDArray[Any], of: NDArray[np.int64]) -> NDArray[np.float64]:
-    """When each episode [m] ended, by any clock: those of one update (`of` [m]) evenly over the time it took.
+    """Where each episode [m] belongs, by any clock: those that an update (`of` [m]) ended lie evenly over the time they took,
+    which is that since the last update before it that ended any.
 
     `ends` [n] is when each update ended.
     """
-    begins = np.append(0, ends[:-1])
     count = np.bincount(of, minlength=len(ends))
+    begins = np.append(0, np.maximum.accumulate(np.where(count > 0, ends, 0))[:-1])
     place = np.arange(1, len(of) + 1) - (np.cumsum(count) - count)[of]
     return begins[of] + (ends - begins)[of] * place / count[of]
 

@@ -40,7 +40,8 @@ def price_chart(prices: PriceSeries, window: int, borders: Mapping[str, tuple[in
         line | {"y": average, "name": f"mean of {window} before", "line": {"color": ORANGE, "width": 1.5}},
     ]
     layout = frame(escape(prices.name), "", "price") | {"height": height, "hovermode": "x unified"}
-    layout["xaxis"] |= {"type": "date"}
+    layout["xaxis"] |= {"type": "date", "hoverformat": _moment(prices.dates)}
+    layout["hoverlabel"] = {"namelength": -1}
     layout |= _shades({name: (str(prices.dates[first]), str(prices.dates[last])) for name, (first, last) in borders.items()})
     return figure_of(traces, layout)
 
@@ -110,7 +111,8 @@ def equity_chart(parts: Mapping[str, Comparison], truth: Mapping[str, Backtest] 
     fall |= {"name": "drawdown", "showlegend": False, "hovertemplate": "drawdown %{y:.1%}<extra></extra>", "fill": "tozeroy"}
     traces.append({"type": "scatter", "mode": "lines", "line": {"color": VERMILION, "width": 1}} | fall)
     layout = frame("Equity, net of costs", "", "equity (start = 1)") | {"hovermode": "x unified"}
-    layout["xaxis"] |= {"type": "date", "anchor": "y2"}
+    moment = _moment(np.concatenate([compared.agent.dates for compared in parts.values()]))
+    layout["xaxis"] |= {"type": "date", "anchor": "y2", "hoverformat": moment}
     layout["yaxis"] |= {"type": "log", "domain": [0.32, 1.0]}
     layout["legend"] |= {"y": -0.12, "yanchor": "top"}  # below: where it is narrow it takes three lines
     layout["yaxis2"] = {"title": {"text": "drawdown"}, "tickformat": ".0%", "domain": [0.0, 0.26]}
@@ -161,6 +163,7 @@ def trades_chart(curve: Mapping[str, Any], part: str) -> go.Figure:
         )
     framed(figure, f"What it did on the {part} part", "", "")
     figure.update_layout(hovermode="x unified", legend={"y": -0.1, "yanchor": "top"})  # it takes lines where it is narrow
+    figure.update_xaxes(hoverformat=_moment(dates))
     figure.update_yaxes(title="price", row=1, col=1)
     figure.update_yaxes(title="π", range=[0, 1], tickformat=".0%", row=2, col=1)
     return figure
@@ -182,11 +185,16 @@ def action_bars(parts: Sequence[Mapping[str, Any]]) -> go.Figure:
             hovertemplate=f"{action} %{{x:.1%}}<extra></extra>",
         )
     framed(figure, "Actions", "", "")
-    figure.update_layout(barmode="stack", margin={"l": 70, "r": 10, "t": 40, "b": 50})
-    figure.update_layout(legend={"y": -0.15, "yanchor": "top", "x": 0.5, "xanchor": "center", "traceorder": "normal"})
+    figure.update_layout(barmode="stack", margin={"l": 70, "r": 25, "t": 40, "b": 70})
+    figure.update_layout(legend={"y": -0.3, "yanchor": "top", "x": 0.5, "xanchor": "center", "traceorder": "normal"})
     figure.update_xaxes(tickformat=".0%", range=[0, 1])
     figure.update_yaxes(autorange="reversed")
     return figure
+
+
+def _moment(dates: NDArray[np.datetime64]) -> str:
+    """How a date is told where one points at it: with the time of day where the history has any."""
+    return "%d %b %Y" if (dates.astype("datetime64[D]") == dates).all() else "%d %b %Y %H:%M"
 
 
 def _milliseconds(dates: NDArray[np.datetime64]) -> NDArray[np.float64]:

@@ -23,6 +23,12 @@ def records(updates=30, episodes=2, actions=2):
     return unpack_records([tuple(pack_record(record).values()) for record in made])
 
 
+def test_episodes_that_took_several_updates_lie_over_all_of_them():
+    ends, of = np.array([100, 200, 300, 400]), np.array([2, 2, 2, 3])
+    np.testing.assert_array_equal(charts.spread(ends, of), [100, 200, 300, 400])
+    assert len(charts.spread(ends[:0], of[:0])) == 0
+
+
 def names(figure):
     return [trace.name for trace in figure.data]
 

@@ -177,8 +177,8 @@ def _verdict(recorded: Recorded, test: Comparison, cost: float) -> Notice:
     difference, low, high = (_signed(x) for x in (agent - hold, *test.sharpe_interval(run.config.seed)))
     more = (
         f"At a trading cost of {cost:g} bp. Sharpe ratio less that of buy-and-hold: {difference} (95 % interval {low} to"
-        f" {high}, stationary bootstrap). It ends above {test.beats_random():.0%} of 200 policies that trade as much at random"
-        " times."
+        f" {high}, stationary bootstrap). It ends above {100 * test.beats_random():.0f} % of 200 policies that trade as much at"
+        " random times."
     )
     (result,) = recorded.results
     if (chosen := result.get("checkpoint")) is not None:

@@ -5,6 +5,7 @@
 // before only in its data, the names of its traces and its ranges, no more than those are moved; and a figure that grows gets
 // axes with room to grow into, so that they seldom are.
 
+const NARROW_PX = 560, STACKED_PX = 150;
 const GROWTH = { x: 0.4, y: 0.1 }, TIGHT = { x: 0, y: 0.05 };  // the room, as a share of what is shown
 const KINDS = { i1: Int8Array, u1: Uint8Array, i2: Int16Array, u2: Uint16Array, i4: Int32Array, u4: Uint32Array,
   f4: Float32Array, f8: Float64Array };
@@ -30,6 +31,19 @@ function themed(layout, style) {
     // Measuring every label anew, to make room for it or to hide it, would take longer than all else.
     out[name] = { gridcolor: lines, zerolinecolor: lines, linecolor: lines, ticklabeloverflow: "allow", ...out[name] };
   return out;
+}
+
+// Small charts side by side, in a place that is too narrow for that: one below the other. The height they take.
+function stack(layout, height) {
+  const across = axes(layout).filter(name => name[0] === "x"), part = 1 / across.length;
+  if (!across.some(name => layout[name].domain?.[0] > 0)) return height;
+  across.forEach((name, i) => {
+    const top = 1 - i * part, bottom = top - 0.68 * part;
+    layout[name] = { ...layout[name], domain: [0, 1], title: i < across.length - 1 ? undefined : layout[name].title };
+    layout[`y${name.slice(1)}`] = { ...layout[`y${name.slice(1)}`], domain: [bottom, top] };
+    layout.annotations[i] = { ...layout.annotations[i], x: 0.5, y: top };
+  });
+  return STACKED_PX * across.length;
 }
 
 const axes = layout => Object.keys(layout).filter(name => /^[xy]axis/.test(name));
@@ -194,7 +208,7 @@ async function keepDrawing(node, state) {
 // Whether the figure is there: it is not sent to who has it.
 function chart(node, { figure: sent, version, identity, alt, height, growing }) {
   node.setAttribute("aria-label", alt);
-  node.style.height = height + "px";
+  node.style.height ||= height + "px";
   const state = states.get(node) ?? {};
   if (!states.has(node)) resized.observe(node);
   states.set(node, state);
@@ -204,6 +218,8 @@ function chart(node, { figure: sent, version, identity, alt, height, growing }) 
   if (version === state.version && growing === state.growing && colour === state.colour) return true;
   const figure = JSON.parse(text);
   for (const trace of figure.data) Object.assign(trace, { x: decoded(trace.x, figure.data), y: decoded(trace.y) });
+  if (node.offsetWidth < NARROW_PX) height = stack(figure.layout, height);
+  node.style.height = height + "px";
   figure.layout = themed({ ...figure.layout, uirevision: identity, height }, style);
   Object.assign(state, { version, text, growing, colour });
   state.next = {

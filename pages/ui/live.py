@@ -167,7 +167,7 @@ def _look_at_nothing(config: TrainConfig | None) -> Look:
         returns = drawn(charts.returns_chart, nothing, _smooth(at), solved_at)
         return Frame(
             _charts("empty", returns, nothing, task, growing=False),
-            said="Press Train. It takes about a second.",
+            said="Press Train: the first points are there within a second.",
             share=0.0,
             numbers=_numbers(nothing),
             turn=str(Mode(is_active=False)),

@@ -68,7 +68,9 @@ def _ticker(page: str) -> None:
         )
         first = st.date_input("From", date(2005, 1, 1), min_value=date(1900, 1, 1), width=140)
         last = st.date_input("To", "today", min_value=date(1900, 1, 1), width=140)
-        interval = st.selectbox("Interval", list(INTERVALS), index=list(INTERVALS).index("1d"), width=110)
+        interval = st.selectbox(
+            "Interval", list(INTERVALS), index=list(INTERVALS).index("1d"), format_func=INTERVALS.__getitem__, width=160
+        )
         asked = st.form_submit_button("Download", icon=":material/download:")
     found = f"{page}.found"
     if asked:

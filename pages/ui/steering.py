@@ -98,7 +98,7 @@ def toolbar(page: str, can_train: bool, runs: list[Run], mode: Mode, begun: Call
         st.selectbox(
             "Pace",
             PACES,
-            format_func=lambda pace: f"{pace:.0f} updates/s" if pace else "full speed",
+            format_func=lambda pace: f"{pace:.0f} update{'s' if pace > 1 else ''}/s" if pace else "full speed",
             key=f"{page}.pace",
             label_visibility="collapsed",
             on_change=told_later(_set_pace),
