@@ -16,6 +16,10 @@ button[kind="primary"]:not(:disabled) :is(p, kbd, span) { color: light-dark(#fff
 kbd { opacity: 1 !important; }
 /* An equation is a hair wider than its box, which would make that a place to scroll that no key reaches. */
 .katex-display { padding: 6px 4px; }
+@media (max-width: 640px) {
+  .katex-display > .katex { white-space: normal; font-size: 1.05em; }
+  .katex-display > .katex > .katex-html > .base { margin: 2px 0; }
+}
 </style>""")
 
 page = st.navigation(

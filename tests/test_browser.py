@@ -502,6 +502,17 @@ def test_nothing_scrolls_sideways_on_a_narrow_screen(page, address, results):
         assert page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollWidth") <= 400, place
 
 
+def test_small_charts_side_by_side_stand_one_below_the_other_where_it_is_narrow(page, address, results):
+    domains = "[...document.querySelectorAll('.live-chart')].at(-1)?._fullLayout"
+    for width, wanted in ((400, 1), (1440, 3)):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(f"{address}/{results['cartpole']}")
+        page.get_by_text("Diagnostics", exact=False).first.click()
+        page.wait_for_function(f"{domains}?.yaxis4")
+        places = page.evaluate(f"[1, 2, 3, 4].map(n => {domains}[n > 1 ? `xaxis${{n}}` : 'xaxis'].domain[0])")
+        assert len(set(places)) == wanted
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_no_serious_accessibility_problem(browser, place, theme):
     page = browser.new_page(viewport={"width": 1440, "height": 900}, color_scheme=theme)

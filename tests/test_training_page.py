@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from pages.ui import server
+from pages.ui.controls import PACES
 from pages.ui.presets import CARTPOLE, STOCKS, Preset
-from pages.ui.steering import PACES
 from pgcore.config import TrainConfig
 from tests.test_app import board, train_to_the_end, value
 
@@ -93,6 +93,8 @@ def test_the_pace_is_told_to_the_run_that_goes_on_and_to_the_next(app):
     at.selectbox(key="cartpole.pace").set_value(5.0).run()
     at.button(key="cartpole.train").click().run()
     assert run_of(at).pace == 5.0
+    assert at.query_params["pace"] == "5"
+    assert value(app(pace="4.6"), "pace") == 5.0, "the nearest there is"
     at.selectbox(key="cartpole.pace").set_value(PACES[0]).run()
     assert run_of(at).pace is None
     stop(at)

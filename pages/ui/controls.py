@@ -32,7 +32,19 @@ VIEW: Mapping[str, Setting] = {
     "seeds": Setting(
         "seeds", "Seeds", "Train this many runs that differ in nothing but their seed, side by side.", 1, int, low=1, high=20
     ),
+    "pace": Setting(
+        "pace",
+        "Pace",
+        "How fast to go: slow down to watch what would be over in half a second.",
+        0.0,
+        float,
+        low=0.0,
+        high=20.0,
+        unit="updates/s",
+        group="run",
+    ),
 }
+PACES = (0.0, 20.0, 10.0, 5.0, 2.0, 1.0)  # updates a second; 0: as fast as it goes
 GRID = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 WIDEST_SLIDER = 500
 CHARTED = ("window", "smooth")  # settings that a chart of the page follows
@@ -67,8 +79,9 @@ def knobs(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset], fixe
         if setting.name == "estimator" and ESTIMATORS[estimator].warning:
             st.warning(ESTIMATORS[estimator].warning, icon=":material/warning:")
     for setting in VIEW.values():
-        _keep_within(page, setting)
-        _widget(page, setting)
+        if setting.group != "run":
+            _keep_within(page, setting)
+            _widget(page, setting)
     for group, title, icon in (("market", "Market", "storefront"), ("more", "More", "tune")):
         members = [setting for setting in drawn if setting.group == group]
         if members:
@@ -124,6 +137,11 @@ def write_link(page: str, config: TrainConfig, run_id: str | None) -> None:
         st.query_params.from_dict(said)
 
 
+def nearest_pace(pace: float | None) -> float:
+    """The one of those to choose from; None is as fast as it goes."""
+    return min(PACES[1:], key=lambda each: abs(each - pace)) if pace else 0.0
+
+
 def take(page: str, config: TrainConfig) -> None:
     """Turn the knobs to a config."""
     for name in SETTINGS:
@@ -174,6 +192,7 @@ def _read_link(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset])
             complaints.append(f"The link asks for something that cannot be, which was left out. {error}")
     for name, setting in VIEW.items():
         st.session_state[f"{page}.{name}"] = good.pop(name, setting.default)
+    st.session_state[f"{page}.pace"] = nearest_pace(st.session_state[f"{page}.pace"])
     try:
         config = TrainConfig(**{"task": tasks[0]} | good) if good or complaints else _config_of_run(tasks)
     except BadInput as error:

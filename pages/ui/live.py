@@ -11,7 +11,7 @@ import numpy as np
 import streamlit as st
 
 from pages.ui.board import Chart, Frame, Look, Number, board, drawn, look_at
-from pages.ui.controls import VIEW, write_link
+from pages.ui.controls import VIEW, nearest_pace, write_link
 from pages.ui.problems import readable, tell, told
 from pages.ui.server import Tail, store, tail
 from pages.ui.steering import Mode, members, mode_of, toolbar
@@ -136,6 +136,8 @@ def _attached(page: str) -> list[Run]:
     st.session_state[f"{page}.run"] = run.id
     if st.session_state.get(f"{page}.named") != run.id:
         st.session_state[f"{page}.named"] = st.session_state[f"{page}.member"] = run.id
+        if not run.is_over:  # it may have been slowed down in another tab
+            st.session_state[f"{page}.pace"] = nearest_pace(run.pace)
     return members(store(), run)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from pages.ui.controls import chosen
+from pages.ui.controls import PACES, VIEW, chosen
 from pages.ui.problems import told_later
 from pages.ui.server import pool, store
 from pgcore.runs.group import create_group, family
@@ -13,7 +13,6 @@ from pgcore.runs.run import Desired, Run
 from pgcore.runs.store import RunStore
 
 RESUMABLE = ("stopped", "failed", "crashed")
-PACES = (0.0, 20.0, 10.0, 5.0, 2.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -93,10 +92,9 @@ def toolbar(page: str, can_train: bool, runs: list[Run], mode: Mode, begun: Call
             args=(page,),
             help="Clear the page. A run that is going on is stopped; it stays in the list of runs.",
         )
-        if runs and (pace := runs[0].pace or PACES[0]) in PACES:
-            st.session_state.setdefault(f"{page}.pace", pace)  # of a run that was slowed down on another page
+        pace = VIEW["pace"]
         st.selectbox(
-            "Pace",
+            pace.label,
             PACES,
             format_func=lambda pace: f"{pace:.0f} update{'s' if pace > 1 else ''}/s" if pace else "full speed",
             key=f"{page}.pace",
@@ -105,7 +103,7 @@ def toolbar(page: str, can_train: bool, runs: list[Run], mode: Mode, begun: Call
             args=(page,),
             width=150,
             persist_state="session",
-            help="How fast to go: slow down to watch what would be over in half a second.",
+            help=pace.help,
         )
 
 
