@@ -59,6 +59,7 @@ page = st.navigation(
     },
     position="top" if login.is_in() else "hidden",
 )
+st.set_page_config(page_title=f"{page.title} · Policy Gradient Lab")
 st.session_state["pages"] = st.session_state.get("pages", ("", ""))[1], page.url_path  # the one before, and this one
 if login.is_in():
     login.admit()
