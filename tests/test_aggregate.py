@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import trim_mean
 
-from pgcore.aggregate import bootstrap_interval, interquartile_mean, on_grid
+from pgcore.aggregate import band, bootstrap_interval, interquartile_mean, on_grid
 
 
 def test_the_middle_half_is_averaged():
@@ -41,3 +41,19 @@ def test_a_curve_that_ended_keeps_its_last_value():
     np.testing.assert_array_equal(x, [1, 2, 3, 4, 5])
     np.testing.assert_array_equal(y[0], [0, 1, 1, 1, 1])
     np.testing.assert_array_equal(y[1], [0, 1, 2, 3, 4])
+
+
+def test_a_band_goes_only_as_far_as_all_of_its_curves():
+    x, y = (
+        [np.array([1, 2]), np.array([1, 5]), np.array([1, 3])],
+        [np.array([0.0, 2.0]), np.array([0.0, 4.0]), np.array([0.0, 2.0])],
+    )
+    got = band(x, y)
+    assert (got.x[0], got.x[-1], got.n) == (1, 2, 3)
+    assert got.mean[-1] == pytest.approx(interquartile_mean(np.array([2.0, 1.0, 1.0])))
+    assert ((got.low <= got.mean) & (got.mean <= got.high)).all()
+
+
+def test_curves_without_common_ground_have_no_band():
+    got = band([np.array([1, 2]), np.array([3, 5])], [np.array([0.0, 1.0]), np.array([0.0, 4.0])])
+    assert (got.x.size, got.mean.size, got.low.size, got.n) == (0, 0, 0, 2)
