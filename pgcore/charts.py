@@ -51,7 +51,7 @@ COLOUR_BAR: Mapping[str, Any] = {
     "yanchor": "top",
     "ypad": 36,
     "nticks": 4,
-    "tickformat": ",.4~g",
+    "tickformat": ",.4~r",
     "outlinewidth": 0,
 }
 
@@ -323,7 +323,8 @@ def group_look(place: int) -> tuple[str, str]:
 def overlay_chart(lines: Sequence[Line], title: str, x: str) -> go.Figure:
     """Lines to compare. Several curves are drawn faintly; as far as all of them go, so do their mean and its 95 % interval."""
     # The name is not written into the template: one that a person gave may look like a part of it.
-    point = f"%{{fullData.name}}<br>%{{x:,.6~g}} {x}<br>"
+    longest = max((curve.x[-1] for line in lines for curve in line.curves), default=0)
+    point = f"%{{fullData.name}}<br>%{{x:{',.0f' if longest >= 100 else ',.3~r'}}} {x}<br>"
     traces = []
     for line in lines:
         traces += [_alone(line, point)] if line.band is None else _together(line, line.band, point)
@@ -343,14 +344,14 @@ def _alone(line: Line, point: str) -> dict[str, Any]:
         "mode": "lines",
         "name": _name(line),
         "line": {"color": colour, "width": 2.2, "dash": dash},
-        "hovertemplate": f"{point}%{{y:,.4~g}}<extra></extra>",
+        "hovertemplate": f"{point}%{{y:,.4~r}}<extra></extra>",
     }
 
 
 def _together(line: Line, mean: Band, point: str) -> list[dict[str, Any]]:
     (colour, dash), name, (x, y) = line.look, _name(line), _end_to_end(line.curves)
     scatter = {"type": "scatter", "mode": "lines", "name": name}
-    interval = "95 % interval %{customdata[0]:,.4~g} to %{customdata[1]:,.4~g}"
+    interval = "95 % interval %{customdata[0]:,.4~r} to %{customdata[1]:,.4~r}"
     return [
         scatter
         | {
@@ -378,7 +379,7 @@ def _together(line: Line, mean: Band, point: str) -> list[dict[str, Any]]:
             "y": mean.mean,
             "customdata": np.stack([mean.low, mean.high], axis=1),
             "line": {"color": colour, "width": 3, "dash": dash},
-            "hovertemplate": f"{point}interquartile mean %{{y:,.4~g}}<br>{interval}<extra></extra>",
+            "hovertemplate": f"{point}interquartile mean %{{y:,.4~r}}<br>{interval}<extra></extra>",
         },
     ]
 
@@ -502,7 +503,7 @@ def _axis(values: pd.Series, *, is_log: bool) -> Axis:
     if is_log or len(known) <= MOST_TICKS:  # else plotly finds round numbers
         ticks = known[_apart(places, [len(said(value)) for value in known])]
         return Axis(numbers, layout | {"tickvals": ticks, "ticktext": [said(tick) for tick in ticks]})
-    return Axis(numbers, layout | {"tickmode": "auto", "nticks": 5, "tickformat": ",.6~g"})
+    return Axis(numbers, layout | {"tickmode": "auto", "nticks": 5, "tickformat": ",.6~r"})
 
 
 def _named_axis(values: Sequence[Any]) -> Axis:
@@ -536,7 +537,8 @@ def _apart(places: NDArray[np.float64], lengths: Sequence[int]) -> list[int]:
 def said(value: Any) -> str:
     """A setting or a result in words, as a person reads it."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return f"{value:,.6g}".replace("-", "−") if np.isfinite(value) else "none yet"
+        figures = ",.0f" if abs(value) >= 1e5 or value % 1 == 0 else ",.6g"  # 1e+06 is no way to say a million
+        return f"{value:{figures}}".replace("-", "−") if np.isfinite(value) else "none yet"
     return str(value)
 
 

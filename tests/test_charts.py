@@ -200,8 +200,22 @@ def test_parallel_axes_name_the_values_there_are_and_whole_numbers_stay_whole():
     assert list(axes["rate"][1]["ticktext"]) == ["0.0001", "0.001", "0.1"]
     assert list(axes["envs"][1]["ticktext"]) == ["4", "8", "16"]
     assert list(axes["how"][1]["ticktext"]) == ["a2c", "ppo"]
-    assert list(axes["how"][0]["x"]) == [1, 0, 1]
     assert list(axes["seed"][1]["ticktext"]) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (1_000_000, "1,000,000"),
+        (-1173.25, "−1,173.25"),
+        (0.0003, "0.0003"),
+        (2_558_000.7, "2,558,001"),
+        (np.nan, "none yet"),
+        ("ppo", "ppo"),
+    ],
+)
+def test_numbers_are_said_as_a_person_reads_them(value, shown):
+    assert charts.said(value) == shown
 
 
 def test_ticks_of_parallel_axes_leave_each_other_room():

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from pages.ui import compare, runs_table, server
+from pages.ui.board import as_json
 from pgcore import charts
 from pgcore.config import TrainConfig
 from pgcore.runs.worker import train_run
@@ -248,6 +249,8 @@ def test_charts_and_table_are_taken_away_as_one_page_that_asks_for_nothing(runs)
     table = compare._table(chosen, ["learning_rate", "seed"])
     overlay = charts.overlay_chart(lines, "Episode return", "environment steps")
     parallel = charts.parallel_chart(table.set_index("run").rename(columns=compare._title))
+    for figure in (overlay, parallel):
+        as_json(figure)  # as the page shows it first
     page = compare._html([overlay, parallel], table, ["A remark & more."])
     assert len(re.findall(r"plotly\.js v\d", page)) == 1, "the library once"
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=", page)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from pages.ui.board import Chart, Frame, as_json, board
@@ -76,7 +77,7 @@ def compare(runs: Sequence[Run]) -> None:
         figures.append(_parallel(table, differing))
     with st.container(horizontal=True):
         st.download_button(
-            "Download as CSV",
+            "Download lines as CSV",
             lambda: _csv(lines, AXES[axis], MEASURES[measure]),
             "comparison.csv",
             "text/csv",
@@ -86,7 +87,7 @@ def compare(runs: Sequence[Run]) -> None:
             help="The lines as they are drawn: each run's curve, smoothed, and the mean and interval of several.",
         )
         st.download_button(
-            "Download as HTML",
+            "Download all as HTML",
             lambda: _html(figures, table, remarks),
             "comparison.html",
             "text/html",
@@ -179,7 +180,7 @@ def _ends(lines: Sequence[charts.Line], axis: str) -> str:
             continue
         first = min(line.curves, key=lambda curve: curve.x[-1])
         if max(curve.x[-1] for curve in line.curves) > 1.02 * first.x[-1]:
-            ends.append(f"{line.title} to {first.x[-1]:,.6g} {AXES[axis]}, where {first.run} ends")
+            ends.append(f"{line.title} to {charts.said(first.x[-1])} {AXES[axis]}, where {first.run} ends")
     if not any(line.band for line in lines):
         return ""
     far = f": {_named(ends, '; ')}" if ends else ""
@@ -215,7 +216,7 @@ def _tabulate(table: pd.DataFrame, differing: Sequence[str]) -> None:
     )
 
 
-def _parallel(table: pd.DataFrame, differing: Sequence[str]) -> Any:
+def _parallel(table: pd.DataFrame, differing: Sequence[str]) -> go.Figure:
     """The settings with most different values side by side, and a word on those that are left out."""
     kept = sorted(differing, key=lambda name: table[name].nunique(), reverse=True)[:MOST_PARALLEL]
     left_out = [name for name in differing if name not in kept]
@@ -262,10 +263,12 @@ def _csv(lines: Sequence[charts.Line], x: str, y: str) -> str:
     return table.astype({"n": "Int64"} if "n" in table else {}).to_csv(index=False)
 
 
-def _html(figures: Sequence[Any], table: pd.DataFrame, remarks: Sequence[str]) -> str:
+def _html(figures: Sequence[go.Figure], table: pd.DataFrame, remarks: Sequence[str]) -> str:
     """Charts, remarks and table as one page that asks for nothing from anywhere."""
     drawn = [
-        figure.to_html(full_html=False, include_plotlyjs=i == 0, config={"displaylogo": False, "responsive": True})
+        go.Figure(figure.to_dict()).to_html(
+            full_html=False, include_plotlyjs=i == 0, config={"displaylogo": False, "responsive": True}
+        )
         for i, figure in enumerate(figures)
     ]
     said = [f"<p>{escape(remark)}</p>" for remark in remarks if remark]
