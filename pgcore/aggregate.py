@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.floating]
 RESAMPLES = 1_000
+MOST_AT_ONCE = 1_000_000
 
 
 def interquartile_mean(values: FloatArray, axis: int = 0) -> FloatArray:
@@ -27,7 +28,8 @@ def bootstrap_interval(values: FloatArray, level: float = 0.95, seed: int = 0) -
     """Percentile interval of the interquartile mean over the first axis [n, …], by drawing seeds with replacement."""
     rng = np.random.default_rng(seed)
     drawn = rng.integers(len(values), size=(len(values), RESAMPLES))
-    means = interquartile_mean(values[drawn], axis=0)
+    block = max(1, MOST_AT_ONCE // max(1, values.size))  # all resamples of hundreds of seeds would not fit into memory
+    means = np.concatenate([interquartile_mean(values[drawn[:, i : i + block]]) for i in range(0, RESAMPLES, block)])
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import trim_mean
 
+from pgcore import aggregate
 from pgcore.aggregate import band, bootstrap_interval, interquartile_mean, on_grid
 
 
@@ -34,6 +35,13 @@ def test_the_interval_holds_the_mean_and_narrows_with_more_seeds():
         assert ((low <= interquartile_mean(values)) & (interquartile_mean(values) <= high)).all()
         widths.append((high - low).mean())
     assert widths[1] < widths[0] / 2
+
+
+def test_an_interval_worked_out_bit_by_bit_is_the_same(monkeypatch):
+    values = np.random.default_rng(2).normal(size=(7, 3))
+    at_once = bootstrap_interval(values)
+    monkeypatch.setattr(aggregate, "MOST_AT_ONCE", 300)
+    np.testing.assert_array_equal(bootstrap_interval(values), at_once)
 
 
 def test_a_curve_that_ended_keeps_its_last_value():

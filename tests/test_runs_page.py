@@ -184,7 +184,7 @@ def test_what_has_nothing_to_show_is_said(page, runs):
     plain = train_run(store, store.create_run(TrainConfig(estimator="reinforce", max_steps=3_000)))
     page.run()
     select(page, [runs[0], store.run(waits)])
-    assert f"No episode return to show of reinforce · {waits[:8]}: no episode has ended yet." in captions(page)
+    assert f"No episode return to show of reinforce · {waits[:8]}: no episode has ended." in captions(page)
     select(page, [plain])
     page.selectbox(key="compare.measure").set_value("explained_variance").run()
     assert not board(page, "compare.chart")
@@ -218,7 +218,7 @@ def test_of_too_many_settings_those_that_differ_most_are_drawn_and_the_others_na
     monkeypatch.setattr(compare, "MOST_PARALLEL", 1)
     select(page, [runs[0], runs[1], runs[4], runs[-1]])
     assert figure(page, "compare.parallel")["layout"]["yaxis"]["ticktext"] == ["Learning rate", "Steps", "Return"]
-    assert "Left out are the settings that differ least: Seed." in captions(page)
+    assert "Left out of the chart are the settings that differ least: Seed." in captions(page)
 
 
 def curves_of(runs):

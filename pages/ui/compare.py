@@ -64,7 +64,8 @@ def compare(runs: Sequence[Run]) -> None:
     if lines:
         overlay = charts.overlay_chart(lines, MEASURES[measure], AXES[axis])
         alt = f"{MEASURES[measure]} over {AXES[axis]} of {len(curves)} runs."
-        height = 380 + 14 * max(0, len(lines) - 6)
+        height = 380 + 14 * max(0, len(lines) - 6)  # the legend needs room
+        overlay.update_layout(height=height)
         board(Frame([Chart(as_json(overlay), f"compare-{measure}-{axis}-{group}", alt, height=height)]), key="compare.chart")
         figures.append(overlay)
     remarks = [_missing([run for run in runs if run.id not in curves], measure), _ends(lines, axis)]
@@ -74,7 +75,9 @@ def compare(runs: Sequence[Run]) -> None:
     if differing:
         _tabulate(table, differing)
     if differing and len(runs) > 2:
-        figures.append(_parallel(table, differing))
+        figure, left_out = _parallel(table, differing)
+        figures.append(figure)
+        remarks.append(left_out)
     with st.container(horizontal=True):
         st.download_button(
             "Download lines as CSV",
@@ -163,11 +166,11 @@ def _missing(runs: Sequence[Run], measure: str) -> str:
     if not runs:
         return ""
     why = (
-        "no episode has ended yet"
+        "no episode has ended"
         if measure == "return"
-        else "an estimator without a critic has none"
+        else "an estimator without a critic has none, nor has a run before its first update"
         if measure in ("value_loss", "explained_variance")
-        else "their estimator does not say it, or they have not begun"
+        else "their estimator does not say it, or they had no update yet"
     )
     return f"No {MEASURES[measure].lower()} to show of {_named([name_of(run) for run in runs])}: {why}."
 
@@ -198,7 +201,8 @@ def _table(runs: Sequence[Run], differing: Sequence[str]) -> pd.DataFrame:
     for run in runs:
         settings = {name: _cell(name, run.settings.get(name)) for name in differing}
         rows.append({"run": name_of(run), **settings, "steps": run.env_steps, "return": run.return_mean})
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.assign(**{"return": four_figures(table["return"])})
 
 
 def _tabulate(table: pd.DataFrame, differing: Sequence[str]) -> None:
@@ -206,7 +210,7 @@ def _tabulate(table: pd.DataFrame, differing: Sequence[str]) -> None:
     shown = table.assign(run=table["run"].map(neutral), **table[numbers].apply(pd.to_numeric, errors="coerce"))
     st.markdown("**What differs**")
     st.dataframe(
-        shown.assign(**{"return": four_figures(shown["return"])}),
+        shown,
         column_config={"run": "Run"}
         | {name: _column(name) for name in differing}
         | {name: COLUMNS[name] for name in ("steps", "return")},
@@ -216,7 +220,7 @@ def _tabulate(table: pd.DataFrame, differing: Sequence[str]) -> None:
     )
 
 
-def _parallel(table: pd.DataFrame, differing: Sequence[str]) -> go.Figure:
+def _parallel(table: pd.DataFrame, differing: Sequence[str]) -> tuple[go.Figure, str]:
     """The settings with most different values side by side, and a word on those that are left out."""
     kept = sorted(differing, key=lambda name: table[name].nunique(), reverse=True)[:MOST_PARALLEL]
     left_out = [name for name in differing if name not in kept]
@@ -226,9 +230,11 @@ def _parallel(table: pd.DataFrame, differing: Sequence[str]) -> go.Figure:
     )
     alt = "Parallel coordinates of the settings that differ, coloured by return."
     board(Frame([Chart(as_json(figure), "compare-parallel", alt, height=figure.layout.height)]), key="compare.parallel")
-    if left_out:
-        st.caption(plain(f"Left out are the settings that differ least: {', '.join(map(_title, left_out))}."))
-    return figure
+    if not left_out:
+        return figure, ""
+    remark = f"Left out of the chart are the settings that differ least: {', '.join(map(_title, left_out))}."
+    st.caption(plain(remark))
+    return figure, remark
 
 
 def _title(name: str) -> str:
