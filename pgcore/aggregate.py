@@ -1,6 +1,7 @@
 """Several seeds as one: the interquartile mean and its bootstrap interval (Agarwal et al. 2021)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.floating]
 RESAMPLES = 1_000
+MOST_AT_ONCE = 1_000_000
 
 
 def interquartile_mean(values: FloatArray, axis: int = 0) -> FloatArray:
@@ -26,13 +28,38 @@ def bootstrap_interval(values: FloatArray, level: float = 0.95, seed: int = 0) -
     """Percentile interval of the interquartile mean over the first axis [n, …], by drawing seeds with replacement."""
     rng = np.random.default_rng(seed)
     drawn = rng.integers(len(values), size=(len(values), RESAMPLES))
-    means = interquartile_mean(values[drawn], axis=0)
+    block = max(1, MOST_AT_ONCE // max(1, values.size))  # all resamples of hundreds of seeds would not fit into memory
+    means = np.concatenate([interquartile_mean(values[drawn[:, i : i + block]]) for i in range(0, RESAMPLES, block)])
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
 
 
-def on_grid(x: Sequence[NDArray[Any]], y: Sequence[FloatArray], points: int = 100) -> tuple[FloatArray, FloatArray]:
-    """Curves of different lengths on one grid: x [points], y [n, points]. A curve that ended keeps its last value."""
-    longest = max(float(steps[-1]) for steps in x)
-    grid = np.linspace(max(float(steps[0]) for steps in x), longest, points)
+def on_grid(
+    x: Sequence[NDArray[Any]], y: Sequence[FloatArray], points: int = 100, *, shared: bool = False
+) -> tuple[FloatArray, FloatArray]:
+    """Curves of different lengths on one grid: x [points], y [n, points].
+
+    A curve that ended keeps its last value. With `shared` the grid goes only as far as the shortest of them, and is empty where
+    that ends before another begins.
+    """
+    begin, ends = max(float(steps[0]) for steps in x), [float(steps[-1]) for steps in x]
+    end = min(ends) if shared else max(ends)
+    grid = np.linspace(begin, end, points) if end >= begin else np.empty(0)
     return grid, np.stack([np.interp(grid, steps, values) for steps, values in zip(x, y, strict=True)])
+
+
+@dataclass(frozen=True)
+class Band:
+    """The interquartile mean of `n` curves and its 95 % interval: `x`, `mean`, `low`, `high` [points]."""
+
+    x: FloatArray
+    mean: FloatArray
+    low: FloatArray
+    high: FloatArray
+    n: int
+
+
+def band(x: Sequence[NDArray[Any]], y: Sequence[FloatArray]) -> Band:
+    """Curves as one, as far as all of them go: beyond that it would be a mean of the few that trained on."""
+    grid, values = on_grid(x, y, shared=True)
+    return Band(grid, interquartile_mean(values), *bootstrap_interval(values), len(values))

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import trim_mean
 
-from pgcore.aggregate import bootstrap_interval, interquartile_mean, on_grid
+from pgcore import aggregate
+from pgcore.aggregate import band, bootstrap_interval, interquartile_mean, on_grid
 
 
 def test_the_middle_half_is_averaged():
@@ -36,8 +37,31 @@ def test_the_interval_holds_the_mean_and_narrows_with_more_seeds():
     assert widths[1] < widths[0] / 2
 
 
+def test_an_interval_worked_out_bit_by_bit_is_the_same(monkeypatch):
+    values = np.random.default_rng(2).normal(size=(7, 3))
+    at_once = bootstrap_interval(values)
+    monkeypatch.setattr(aggregate, "MOST_AT_ONCE", 300)
+    np.testing.assert_array_equal(bootstrap_interval(values), at_once)
+
+
 def test_a_curve_that_ended_keeps_its_last_value():
     x, y = on_grid([np.array([1, 2]), np.array([1, 5])], [np.array([0.0, 1.0]), np.array([0.0, 4.0])], points=5)
     np.testing.assert_array_equal(x, [1, 2, 3, 4, 5])
     np.testing.assert_array_equal(y[0], [0, 1, 1, 1, 1])
     np.testing.assert_array_equal(y[1], [0, 1, 2, 3, 4])
+
+
+def test_a_band_goes_only_as_far_as_all_of_its_curves():
+    x, y = (
+        [np.array([1, 2]), np.array([1, 5]), np.array([1, 3])],
+        [np.array([0.0, 2.0]), np.array([0.0, 4.0]), np.array([0.0, 2.0])],
+    )
+    got = band(x, y)
+    assert (got.x[0], got.x[-1], got.n) == (1, 2, 3)
+    assert got.mean[-1] == pytest.approx(interquartile_mean(np.array([2.0, 1.0, 1.0])))
+    assert ((got.low <= got.mean) & (got.mean <= got.high)).all()
+
+
+def test_curves_without_common_ground_have_no_band():
+    got = band([np.array([1, 2]), np.array([3, 5])], [np.array([0.0, 1.0]), np.array([0.0, 4.0])])
+    assert (got.x.size, got.mean.size, got.low.size, got.n) == (0, 0, 0, 2)

@@ -1,5 +1,6 @@
 """The table of runs with what can be done to those that are selected."""
 
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -9,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.ui.controls import take
+from pages.ui.login import who
 from pages.ui.problems import told_later
 from pages.ui.server import store
 from pgcore.errors import BadInput
@@ -19,13 +21,17 @@ from pgcore.runs.store import RunStore
 from pgcore.tasks import TASKS
 
 MOST_RUNS = 1_000
-TABLE = "runs.table"
+MOST_TEXT = 200
+TABLE, CHOSEN = "runs.table", "runs.chosen"
+FILTERS = ("task", "estimator", "status")
 COLUMNS: dict[str, Any] = {
     "name": st.column_config.TextColumn("Name", width="medium"),
     "status": st.column_config.TextColumn("Status"),
     "task": st.column_config.TextColumn("Task"),
     "estimator": st.column_config.TextColumn("Estimator"),
-    "return": st.column_config.NumberColumn("Return", format="%.4g", help="Mean return of the last 100 training episodes."),
+    "return": st.column_config.NumberColumn(
+        "Return", format="localized", help="Mean return of the last 100 training episodes."
+    ),
     "steps": st.column_config.NumberColumn("Steps", format="localized"),
     "learning_rate": st.column_config.NumberColumn("Learning rate", format="%.3g"),
     "discount": st.column_config.NumberColumn("γ", format="%.3g"),
@@ -33,6 +39,16 @@ COLUMNS: dict[str, Any] = {
     "tags": st.column_config.ListColumn("Tags"),
     "created": st.column_config.DatetimeColumn("Created", format="distance"),
 }
+
+
+def name_of(run: Run) -> str:
+    """What a run is called wherever it is shown beside others."""
+    return run.name or f"{run.estimator} · {run.id[:8]}"
+
+
+def four_figures(numbers: pd.Series) -> pd.Series:
+    """Numbers as one reads them, still numbers: the browser sets the separators."""
+    return numbers.map(lambda number: float(f"{number:.4g}"))
 
 
 def runs_table() -> list[Run]:
@@ -46,6 +62,8 @@ def runs_table() -> list[Run]:
         )
         return []
     shown = _filtered(runs)
+    if len(runs) == MOST_RUNS and (unlisted := _count(store(), who()) - MOST_RUNS) > 0:
+        st.caption(f"The newest {MOST_RUNS:,} runs are listed and looked through, {unlisted:,} older ones are not.")
     if not shown:
         st.info("No run passes these filters: take some of them back.", icon=":material/filter_alt_off:")
         return []
@@ -55,18 +73,32 @@ def runs_table() -> list[Run]:
     return selected
 
 
+@st.cache_data(ttl=60, max_entries=64, show_spinner=False)
+def _count(_of: RunStore, owner: str) -> int:  # noqa: ARG001 - the owner is a part of the key: nobody is told of another's
+    """How many runs there are in all. They are read to be counted, so not every time that the page looks."""
+    return len(_of.runs(limit=sys.maxsize))
+
+
 def _filtered(runs: Sequence[Run]) -> list[Run]:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        text = st.text_input("Find", placeholder="name, estimator, tag …", key="runs.find", width=240, persist_state="session")
+        text = st.text_input(
+            "Find",
+            placeholder="name, estimator, tag …",
+            key="runs.find",
+            width=240,
+            max_chars=MOST_TEXT,
+            persist_state="session",
+        )
         wanted = {
-            "task": st.multiselect("Task", sorted({run.task for run in runs}), key="runs.task", width=220),
-            "estimator": st.multiselect("Estimator", sorted({run.estimator for run in runs}), key="runs.estimator", width=220),
-            "status": st.multiselect("Status", sorted({run.status for run in runs}), key="runs.status", width=220),
+            field: st.multiselect(
+                field.capitalize(), choices(runs, field), key=f"runs.{field}", width=220, persist_state="session"
+            )
+            for field in FILTERS
         }
     words = text.lower().split()
 
     def passes(run: Run) -> bool:
-        said = " ".join([run.id, run.name, run.task, run.estimator, run.status, *run.tags]).lower()
+        said = " ".join([run.id, name_of(run), run.task, run.estimator, run.status, *run.tags]).lower()
         return all(word in said for word in words) and all(
             not values or getattr(run, field) in values for field, values in wanted.items()
         )
@@ -74,37 +106,46 @@ def _filtered(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if passes(run)]
 
 
+def choices(runs: Sequence[Run], field: str) -> list[str]:
+    """What to filter by: what there is, and what was chosen, as the last run in a state may just have left it."""
+    return sorted({getattr(run, field) for run in runs} | set(st.session_state.get(f"runs.{field}", ())))
+
+
 def _table(runs: Sequence[Run]) -> list[Run]:
     """The selection is kept by run, not by row: rows move as runs come and go."""
     chosen = _chosen()
     order = [run.id for run in runs]
-    if order != st.session_state.get("runs.order"):
+    if order != st.session_state.get("runs.order") or TABLE not in st.session_state:
         st.session_state[TABLE] = {"selection": {"rows": [i for i, run_id in enumerate(order) if run_id in chosen]}}
         st.session_state["runs.order"] = order
+    table = pd.DataFrame([_row(run) for run in runs])
     st.dataframe(
-        pd.DataFrame([_row(run) for run in runs]),
+        table.assign(**{"return": four_figures(table["return"])}),
         column_config=COLUMNS,
         hide_index=True,
-        height=min(420, 38 * (len(runs) + 1)),
+        height=min(420, 35 * (len(runs) + 1) + 2),
         key=TABLE,
         on_select="rerun",
         selection_mode="multi-row",
+        placeholder="–",
         alt="All runs with their settings and results; select rows to compare them.",
     )
-    chosen = _chosen()
+    chosen = st.session_state[CHOSEN] = _chosen()
     return [run for run in runs if run.id in chosen]
 
 
 def _chosen() -> set[str]:
-    rows = st.session_state.get(TABLE, {}).get("selection", {}).get("rows", [])
+    """The selected runs: as the table has them now or, where it is yet to be drawn, as a link or an earlier visit left them."""
+    if TABLE not in st.session_state:
+        return st.session_state.get(CHOSEN, set())
     order = st.session_state.get("runs.order", [])
-    return {order[row] for row in rows if row < len(order)}
+    return {order[row] for row in st.session_state[TABLE].get("selection", {}).get("rows", []) if row < len(order)}
 
 
 def _row(run: Run) -> dict[str, Any]:
     settings = run.settings
     return {
-        "name": neutral(run.name) or run.id[:8],
+        "name": neutral(name_of(run)),
         "status": "solved" if run.solved and run.status == "finished" else run.status,
         "task": TASKS[run.task].title if run.task in TASKS else run.task,
         "estimator": run.estimator,
@@ -127,21 +168,24 @@ def _actions(selected: list[Run]) -> None:
         icon=":material/open_in_new:",
         disabled=not has_page,
         on_click=told_later(_open),
-        args=(one,),
         key="runs.open",
         help="Show the run on its page, with its settings on the knobs: change some and train again.",
     )
-    if st.session_state.pop("runs.go", False) and one is not None:
-        st.switch_page(f"{_page_of(one)}.py", query_params={"run": one.id})
-    with st.popover("Name and tags", icon=":material/edit:", disabled=not selected):
-        name = st.text_input("Name", one.name if one else "", key=f"runs.name.{one.id if one else ''}", disabled=one is None)
-        tags = st.text_input(
+    if (to := st.session_state.pop("runs.go", None)) is not None:
+        page, run_id = to
+        st.switch_page(f"{page}.py", query_params={"run": run_id})
+    with st.popover("Name and tags", icon=":material/edit:", disabled=not selected), st.form("runs.edit", border=False):
+        which = selected[0].id if selected else ""
+        st.text_input("Name", one.name if one else "", key=f"runs.name.{which}", disabled=one is None)
+        st.text_input(
             "Tags",
             " ".join(selected[0].tags) if selected else "",
-            key=f"runs.tags.{selected[0].id if selected else ''}",
+            key=f"runs.tags.{which}",
             help="Words apart; they replace the tags of all selected runs.",
         )
-        st.button("Save", on_click=told_later(_save), args=(selected, name, tags), key="runs.save")
+        st.form_submit_button(
+            "Save", on_click=told_later(_save), args=([run.id for run in selected],), key="runs.save", disabled=not selected
+        )
     with st.popover("Command", icon=":material/terminal:", disabled=not has_page):
         if one is not None and has_page:
             st.caption("Repeats this run exactly.")
@@ -162,7 +206,6 @@ def _actions(selected: list[Run]) -> None:
         icon=":material/delete:",
         disabled=not selected,
         on_click=told_later(_delete),
-        args=(selected,),
         key="runs.delete",
     )
 
@@ -176,25 +219,34 @@ def _page_of(run: Run) -> str:
     return "stocks" if run.task == "stocks" else "cartpole"
 
 
-def _open(run: Run) -> None:
+# What a person does goes for what is selected and typed as they do it: the script may not have come that far.
+
+
+def _open() -> None:
+    chosen = _chosen()
+    if len(chosen) != 1:
+        return
+    run = store().run(chosen.pop())
     page = _page_of(run)
     take(page, run.config)
     st.session_state[f"{page}.run"] = run.id
-    st.session_state["runs.go"] = True
+    st.session_state["runs.go"] = page, run.id
 
 
-def _save(selected: Sequence[Run], name: str, tags: str) -> None:
-    for run in selected:
-        if len(selected) == 1:
-            store().rename(run.id, name)
-        store().tag(run.id, tags.split())
+def _save(run_ids: Sequence[str]) -> None:
+    name, tags = (st.session_state[f"runs.{field}.{run_ids[0]}"] for field in ("name", "tags"))
+    for run_id in run_ids:
+        if len(run_ids) == 1:
+            store().rename(run_id, name)
+        store().tag(run_id, tags.split())
 
 
-def _delete(selected: Sequence[Run]) -> None:
+def _delete() -> None:
+    chosen = sorted(_chosen())
     with store().transaction() as together:
-        for run in selected:
-            together.delete(run.id)
-    st.session_state["runs.deleted"] = ([run.id for run in selected], datetime.now(UTC))
+        for run_id in chosen:
+            together.delete(run_id)
+    st.session_state["runs.deleted"] = (chosen, datetime.now(UTC))
 
 
 def _undo() -> None:
