@@ -190,6 +190,18 @@ def test_a_trainer_deaf_to_stop_and_silent_is_killed(
     eventually(lambda: store.run(run_id).status == "crashed")
 
 
+def test_a_run_that_was_told_to_stop_and_whose_trainer_elsewhere_fell_silent_is_stopped(
+    store: RunStore, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "KILL_AFTER_S", 0.1)
+    run_id = store.create_run(TrainConfig())
+    lost = store.claim(run_id, Process("another-machine", "boot", 1, 0.0))
+    store.request(run_id, desired="stop")
+    lost.heartbeat(run_id, -3600.0)
+    make_pool(store)
+    eventually(lambda: store.run(run_id).status == "stopped")
+
+
 def test_wake_never_fails_for_a_store_that_is_away(
     store: RunStore, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -150,8 +150,10 @@ class Pool:
         self._fill()
         for run in self.store.unheeded_stops(KILL_AFTER_S):
             assert run.process is not None
-            with contextlib.suppress(psutil.AccessDenied):  # somebody else's process, which their own pool ends
-                run.process.kill()
+            with contextlib.suppress(psutil.AccessDenied, BadInput):  # somebody else's process, which their own pool ends;
+                run.process.kill()  # a run removed for good
+                if run.status == "stale":
+                    self.store.request(run.id, desired="stop")
         if self.ready:
             self.problem = ""
 
