@@ -75,11 +75,11 @@ class RunStore(RunData):
         prices: str | None = None,
         group: str | None = None,
         include_deleted: bool = False,
-        limit: int = 200,
+        limit: int | None = 200,
     ) -> list[Run]:
         """Newest first, each in its true state; of one owner, on one price history, of one group.
 
-        At most `limit`, but a group is always whole.
+        At most `limit` (None: all), but a group is always whole.
         """
         self.reconcile()
         wanted = {runs.c.owner: self.owner or owner or None, runs.c.prices: prices, runs.c.group_name: group}
