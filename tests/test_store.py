@@ -1051,6 +1051,47 @@ def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "runs.sqlite").read_bytes().startswith(b"holiday")
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE TABLE runs (a)",
+        "CREATE TABLE runs (a); CREATE TABLE store_version (x)",
+        "CREATE TABLE store_version (version)",
+        "CREATE TABLE store_version (version); INSERT INTO store_version VALUES (1)",
+        "CREATE TABLE store_version (version); INSERT INTO store_version VALUES ('one')",
+        f"CREATE TABLE store_version (version); INSERT INTO store_version VALUES ({1 + len(schema.STEPS)})",
+        "CREATE TABLE runs (id); CREATE TABLE store_version (version); INSERT INTO store_version VALUES (3)",
+    ],
+)
+def test_a_file_of_another_program_whose_tables_are_named_alike_is_refused_and_left_alone(tmp_path: Path, made: str) -> None:
+    other = sqlite3.connect(tmp_path / "runs.sqlite", isolation_level=None)
+    other.executescript(made)
+    before = list(other.iterdump())
+    with pytest.raises(StoreError, match=r"The file .*runs\.sqlite is damaged or no run store: move it away"):
+        RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}").runs()
+    assert list(other.iterdump()) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+def test_a_file_that_may_not_grow_is_named_and_corrupts_nothing(tmp_path: Path) -> None:
+    import resource
+
+    store = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    run_id = store.create_run(TrainConfig())
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, usual[1]))
+    try:
+        with pytest.raises(
+            StoreError, match=r"files of the run store .*sqlite may not grow, nothing was saved: .*; raise the limit"
+        ):
+            store.append_records(run_id, [record(u, episode_returns=(1.0,) * 1000) for u in range(1, 200)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert len(store.records(run_id)) == 0
+    store.append_records(run_id, [record(1)])
+    assert store.records(run_id).update.tolist() == [1]
+
+
 def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"cannot be made .*PGLAB_HOME"):
