@@ -17,16 +17,17 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from benchmarks.fuzz import lying_zip
+from pgcore import exported
 from pgcore.acting import read_actor
 from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
 from pgcore.evaluate import evaluate
+from pgcore.exported import KNOWN
 from pgcore.market.prices import PriceSeries
 from pgcore.policies import Policy, load_policy
 from pgcore.record import UpdateRecord
-from pgcore.runs import files as files_module
 from pgcore.runs.data import Snapshot
-from pgcore.runs.files import KNOWN, export_run, export_zip, import_run, run_files, zipped
+from pgcore.runs.files import export_run, export_zip, import_run, run_files, zipped
 from pgcore.runs.formats import episodes_csv, neutral, read_prices, read_records, records_csv, table_csv
 from pgcore.runs.packing import COLUMNS, pack_record, unpack_records
 from pgcore.runs.process import this_process
@@ -105,6 +106,26 @@ def test_a_run_comes_back_the_same_elsewhere(store: RunStore, elsewhere: RunStor
     assert elsewhere.run(copy_id).owner == "anna"
     assert elsewhere.events(copy_id)[0].message == "Python 3.11, torch 2"
     assert list((tmp_path / "run").parent.glob(".export-*")) == []
+
+
+def test_the_policy_of_an_exported_run_is_loaded_from_its_folder_its_zip_or_its_file(store: RunStore, tmp_path: Path) -> None:
+    run_id = finished_run(store)
+    export_run(store, run_id, tmp_path / "run")
+    export_run(store, run_id, tmp_path / "run.zip")
+    for path in ("run", "run.zip", "run/policy.safetensors"):
+        assert load_policy(tmp_path / path).to_bytes() == POLICY
+
+
+def test_a_zip_is_loaded_no_more_trustingly_than_it_is_imported(store: RunStore, tmp_path: Path) -> None:
+    (tmp_path / "early.zip").write_bytes(export_zip(store, store.create_run(TrainConfig())))
+    with pytest.raises(BadInput, match=r"early\.zip holds no policy\.safetensors"):
+        load_policy(tmp_path / "early.zip")
+    (tmp_path / "outside.zip").write_bytes(zipped({"policy.safetensors": POLICY, "../x": b""}))
+    with pytest.raises(BadInput, match="points outside its folder"):
+        load_policy(tmp_path / "outside.zip")
+    (tmp_path / "bomb.zip").write_bytes(zipped({"policy.safetensors": bytes(exported.MAX_BYTES + 1)}))
+    with pytest.raises(BadInput, match="larger than 128 MB"):
+        load_policy(tmp_path / "bomb.zip")
 
 
 def test_a_folder_that_was_zipped_by_hand_is_read_too(store: RunStore, elsewhere: RunStore) -> None:
@@ -353,7 +374,7 @@ def test_a_link_is_refused(store: RunStore, elsewhere: RunStore, tmp_path: Path)
 
 
 def test_a_zip_bomb_is_not_unpacked(store: RunStore, elsewhere: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files_module, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(exported, "MAX_BYTES", 1_000_000)
     content = run_files(store, finished_run(store))
     bomb = zipped(content | {"records.csv": b"0" * 5_000_000})
     assert len(bomb) < 20_000
