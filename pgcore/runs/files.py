@@ -17,10 +17,12 @@ from pgcore.config import SETTINGS, TrainConfig
 from pgcore.errors import BadInput
 from pgcore.exported import read_exported
 from pgcore.market.features import FEATURES
+from pgcore.market.parts import split
 from pgcore.market.prices import SAMPLES, PriceSeries, load_sample
 from pgcore.record import UpdateRecord
 from pgcore.runs import formats
 from pgcore.runs.data import Snapshot
+from pgcore.runs.results import check_results
 from pgcore.runs.run import ENDED, Run
 from pgcore.runs.store import RunStore, resolve_prices
 from pgcore.runs.versions import versions
@@ -126,6 +128,7 @@ def import_run(store: RunStore, source: str | Path | bytes, *, owner: str = "") 
     results = formats.read_object(files.get("evaluation.json", b"{}"), "evaluation.json")
     policy = _checked_policy(files.get("policy.safetensors"), config)
     prices = _read_prices(files, about) if config.task == "stocks" else None
+    check_results(results, _decisions(config, prices))
     status = about.get("status")
     with store.transaction(durable=True) as together:
         if prices is not None:
@@ -206,6 +209,16 @@ def _read_prices(files: dict[str, bytes], about: dict[str, Any]) -> PriceSeries:
     if series.digest != described.get("sha256"):
         raise BadInput("prices.csv is not what the run was trained on (its hash differs from run.json): export it again.")
     return series
+
+
+def _decisions(config: TrainConfig, prices: PriceSeries | None) -> dict[str, int]:
+    """How many there are on each part of the prices; none where the run could not have been trained on them."""
+    if prices is None:
+        return {}
+    try:
+        return {part.name: len(part) - 1 for part in split(config, prices).parts}
+    except BadInput:
+        return {}
 
 
 def _key(prices: PriceSeries) -> str | None:
