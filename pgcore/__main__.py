@@ -195,7 +195,7 @@ def _evaluate(asked: argparse.Namespace) -> None:
 
 
 def _runs(asked: argparse.Namespace) -> None:
-    for run in RunStore().runs():
+    for run in RunStore().runs(limit=None):
         row = {
             "run": run.id,
             "status": run.status,
@@ -289,7 +289,8 @@ def _told(store: RunStore, run: Run, as_json: bool) -> int:
         "wall_s": float(last.wall_s[-1]) if len(last) else 0.0,
         "store_retries": run.store_retries,
     }
-    _say(row, as_json, f"{run.id} {run.status}{', solved' if run.solved else ''} after {run.env_steps:,} steps")
+    retried = f"; retries of the run store: {run.store_retries:,}" if run.store_retries else ""
+    _say(row, as_json, f"{run.id} {run.status}{', solved' if run.solved else ''} after {run.env_steps:,} steps{retried}")
     if run.error:
         print(run.error.strip().splitlines()[-1], file=sys.stderr)
     return 1 if run.status in ("failed", "crashed") else 0

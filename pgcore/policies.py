@@ -6,8 +6,10 @@ network's output, pulled back through its layers. Written out it costs less than
 against.
 """
 
+import io
 import json
 import math
+import zipfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -23,6 +25,7 @@ from torch.nn.functional import linear
 
 from pgcore.acting import Actor
 from pgcore.errors import BadInput
+from pgcore.exported import POLICY, read_exported
 
 Kind = Literal["categorical", "gaussian", "values"]
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
@@ -294,12 +297,18 @@ def policy_from_bytes(data: bytes) -> Policy:
 
 
 def load_policy(path: str | Path) -> Policy:
-    """The policy in a safetensors file, or in the folder of an exported run. Raises BadInput where there is none."""
+    """The policy in a safetensors file, or in the folder or zip of an exported run. Raises BadInput where there is none."""
     path = Path(path)
-    file = path / "policy.safetensors" if path.is_dir() else path
+    file = path / POLICY if path.is_dir() else path
     try:
-        return policy_from_bytes(file.read_bytes())
+        data = file.read_bytes()
     except OSError as error:
         raise BadInput(
-            f"{file} cannot be read ({error.strerror}): give the folder or the policy.safetensors of an exported run."
+            f"{file} cannot be read ({error.strerror}): give the folder, the zip or the {POLICY} of an exported run."
         ) from None
+    if data.startswith(b"PK") and zipfile.is_zipfile(io.BytesIO(data)):
+        files = read_exported(data)
+        if POLICY not in files:
+            raise BadInput(f"{file} holds no {POLICY}: give the zip of an exported run that has made an update.")
+        data = files[POLICY]
+    return policy_from_bytes(data)

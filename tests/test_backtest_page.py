@@ -134,6 +134,15 @@ def test_a_result_of_which_something_is_lost_is_answered_in_a_sentence(store: Ru
     assert f"python -m pgcore evaluate {run.id}" in at.error[0].value
 
 
+@pytest.mark.parametrize("curves", [[], {"test": {"actions": [10**400]}}, {"test": {"actions": []}}, {"other": {}}, 5])
+def test_a_damaged_result_is_answered_in_a_sentence(store: RunStore, curves: object) -> None:
+    run = trained(store)
+    store.save_evaluation(run.id, "final", {"parts": [], "curves": curves})
+    at = AppTest.from_function(show_readable, default_timeout=60).run()
+    assert not at.exception
+    assert f"python -m pgcore evaluate {run.id}" in at.error[0].value
+
+
 def test_the_headline_of_a_walk_forward_follows_the_slider(store: RunStore) -> None:
     folds = [trained(store, folds=2, fold=fold, cost_bps=5.0) for fold in (0, 1)]
     results = [store.evaluation(run.id, "final") for run in folds]

@@ -9,6 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pgcore.__main__ import main
+from pgcore.config import TrainConfig
+from pgcore.runs.database import StoreError
+from pgcore.runs.store import RunStore
+
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "pgcore/market/samples/sp500.csv"
 
@@ -96,6 +101,33 @@ def test_a_stocks_run_from_file_to_verdict(run, tmp_path):
 
     assert run("delete", run_id[:8]).returncode == 0
     assert rows(run("runs", "--json")) == []
+
+
+def test_every_run_is_listed_however_many_there_are(run, tmp_path):
+    with RunStore(f"sqlite:///{tmp_path / 'home' / 'runs.sqlite'}").transaction() as store:
+        made = [store.create_run(TrainConfig(seed=seed)) for seed in range(203)]
+    assert [row["run"] for row in rows(run("runs", "--json"))] == made[::-1]
+
+
+def test_a_store_that_refused_for_a_while_is_told_of_as_it_happens_and_at_the_end(monkeypatch, tmp_path, capsys, caplog):
+    monkeypatch.setenv("PGLAB_HOME", str(tmp_path))
+    monkeypatch.delenv("PGLAB_DATABASE_URL", raising=False)
+    real, left = RunStore.transaction, [2]
+
+    def transaction(self, durable=False):
+        if left[0]:
+            left[0] -= 1
+            raise StoreError("The disk is full: free some space.")
+        return real(self, durable)
+
+    monkeypatch.setattr(RunStore, "transaction", transaction)
+    assert main(["train", "--max-steps", "300"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith(" steps; retries of the run store: 2")
+    began, recovered = caplog.messages
+    assert began.endswith(": The disk is full: free some space. What is to be written waits, and is tried again.")
+    assert recovered.endswith(": the run store answers again, after 2 tries in vain.")
+    assert main(["train", "--max-steps", "300"]) == 0
+    assert "retries" not in capsys.readouterr().out
 
 
 def test_prices_are_reported_and_written_clean(run, tmp_path):

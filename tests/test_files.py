@@ -17,16 +17,17 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from benchmarks.fuzz import lying_zip
+from pgcore import exported
 from pgcore.acting import read_actor
 from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
 from pgcore.evaluate import evaluate
+from pgcore.exported import KNOWN
 from pgcore.market.prices import PriceSeries
 from pgcore.policies import Policy, load_policy
 from pgcore.record import UpdateRecord
-from pgcore.runs import files as files_module
 from pgcore.runs.data import Snapshot
-from pgcore.runs.files import KNOWN, export_run, export_zip, import_run, run_files, zipped
+from pgcore.runs.files import export_run, export_zip, import_run, run_files, zipped
 from pgcore.runs.formats import episodes_csv, neutral, read_prices, read_records, records_csv, table_csv
 from pgcore.runs.packing import COLUMNS, pack_record, unpack_records
 from pgcore.runs.process import this_process
@@ -105,6 +106,26 @@ def test_a_run_comes_back_the_same_elsewhere(store: RunStore, elsewhere: RunStor
     assert elsewhere.run(copy_id).owner == "anna"
     assert elsewhere.events(copy_id)[0].message == "Python 3.11, torch 2"
     assert list((tmp_path / "run").parent.glob(".export-*")) == []
+
+
+def test_the_policy_of_an_exported_run_is_loaded_from_its_folder_its_zip_or_its_file(store: RunStore, tmp_path: Path) -> None:
+    run_id = finished_run(store)
+    export_run(store, run_id, tmp_path / "run")
+    export_run(store, run_id, tmp_path / "run.zip")
+    for path in ("run", "run.zip", "run/policy.safetensors"):
+        assert load_policy(tmp_path / path).to_bytes() == POLICY
+
+
+def test_a_zip_is_loaded_no_more_trustingly_than_it_is_imported(store: RunStore, tmp_path: Path) -> None:
+    (tmp_path / "early.zip").write_bytes(export_zip(store, store.create_run(TrainConfig())))
+    with pytest.raises(BadInput, match=r"early\.zip holds no policy\.safetensors"):
+        load_policy(tmp_path / "early.zip")
+    (tmp_path / "outside.zip").write_bytes(zipped({"policy.safetensors": POLICY, "../x": b""}))
+    with pytest.raises(BadInput, match="points outside its folder"):
+        load_policy(tmp_path / "outside.zip")
+    (tmp_path / "bomb.zip").write_bytes(zipped({"policy.safetensors": bytes(exported.MAX_BYTES + 1)}))
+    with pytest.raises(BadInput, match="larger than 128 MB"):
+        load_policy(tmp_path / "bomb.zip")
 
 
 def test_a_folder_that_was_zipped_by_hand_is_read_too(store: RunStore, elsewhere: RunStore) -> None:
@@ -271,6 +292,76 @@ DAMAGE: dict[str, tuple[Spoil, str]] = {
 }
 
 
+def curve(count: int, action: object = 2) -> dict[str, object]:
+    return {"actions": [action] * count}
+
+
+DECISIONS = 59  # on the test part of the 300 days of tea: 60 rows
+RESULTS: dict[str, object] = {
+    "no object": [5, None, [1], "x", True],
+    "of a kind that is not written": None,
+    "parts": [5, {}, [5], [{}], [{"part": "other"}], [{"part": ["test"]}], [{"part": "test", "sharpe": "much"}]]
+    + [[{"part": "test", name: wrong}] for name in ("actions", "features_by_action") for wrong in (None, [], {"buy": "x"})]
+    + [[{"part": "test", "collapse": 5}], [{"part": "test", "sharpe": 10**400}], [{"part": "test", "sharpe": math.inf}]],
+    "curves": [5, [], {"test": {}}, {"test": None}, {"other": curve(DECISIONS)}, {"test": curve(DECISIONS - 1)}]
+    + [{"test": curve(DECISIONS, action)} for action in ("a", 9, -1, 1.0, True, None)],
+    "checkpoint": [5, None, {}, {"update": -1, "env_steps": 1}, {"update": 10**30, "env_steps": 1}, {"update": "1"}],
+    "episodes": [-1, "many", 2**64, 0.5, None],
+    "greedy": [5, None, [], {"mean": "high"}, {"mean": math.nan}],
+    "sampled": [{"\0": 1.0}, {"\ud800": 1.0}],
+    "anything else": ["x\0", "\ud800", -math.inf, -(10**400), json.loads("[" * 50 + "]" * 50)],
+}
+HOSTILE = [
+    *({"final": whole} for whole in RESULTS.pop("no object")),
+    *({kind: {}} for kind in ("x\0y", "\ud800", "k" * 100_000, "last", "")),
+    *({"final": {name: wrong}} for name, wrongs in RESULTS.items() for wrong in wrongs or ()),
+]
+
+
+@pytest.mark.parametrize("results", HOSTILE, ids=lambda results: ascii(results)[:60])
+def test_a_result_that_this_program_would_not_write_is_refused_and_leaves_nothing(
+    stocks_run: dict[str, bytes], tmp_path: Path, results: object
+) -> None:
+    elsewhere = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    with pytest.raises(BadInput, match=r"^evaluation\.json of the exported run is damaged \(.*\): export it again\.$") as error:
+        import_run(elsewhere, zipped(stocks_run | {"evaluation.json": json.dumps(results).encode()}))
+    assert len(str(error.value)) < 200
+    assert elsewhere.runs() == []
+
+
+@pytest.fixture(scope="module")
+def stocks_run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    store = RunStore(f"sqlite:///{tmp_path_factory.mktemp('stocks') / 'runs.sqlite'}")
+    return run_files(store, finished_run(store, TrainConfig(task="stocks", prices=store.save_prices(tea()))))
+
+
+@pytest.mark.parametrize("result", [{}, {"curves": {"test": curve(DECISIONS)}}, {"parts": [{"part": "test", "sharpe": None}]}])
+def test_a_result_of_another_version_that_has_less_in_it_is_taken_in_and_exported_again(
+    stocks_run: dict[str, bytes], elsewhere: RunStore, result: dict[str, object]
+) -> None:
+    content = json.dumps({"final": result}).encode()
+    copy_id = import_run(elsewhere, zipped(stocks_run | {"evaluation.json": content}))
+    assert json.loads(run_files(elsewhere, copy_id)["evaluation.json"]) == {"final": result}
+
+
+def test_the_result_of_a_run_that_was_purged_comes_back_empty(store: RunStore, elsewhere: RunStore) -> None:
+    run_id = finished_run(store, TrainConfig(task="stocks", prices="sp500"))
+    store.delete(run_id)
+    store.purge_deleted(-1.0)
+    assert elsewhere.evaluation(import_run(elsewhere, export_zip(store, run_id)), "final") == {}
+
+
+@pytest.mark.parametrize("counter", ["-5", "-1e300", "1e300", "9223372036854775808", "nan", "0.5"])
+@pytest.mark.parametrize("column", ["update", "env_steps", "episodes"])
+def test_a_counter_that_counts_nothing_is_refused(store: RunStore, column: str, counter: str) -> None:
+    content = run_files(store, finished_run(store))
+    header, first, *rest = content["records.csv"].decode().splitlines()
+    cells = dict(zip(header.split(","), first.split(","), strict=True)) | {column: counter}
+    spoilt = "\n".join([header, ",".join(cells.values()), *rest]).encode()
+    with pytest.raises(BadInput, match=r"records\.csv of the exported run is damaged"):
+        import_run(store, zipped(content | {"records.csv": spoilt}))
+
+
 def with_shape(policy: bytes, shape: str) -> bytes:
     """The same arrays under another description of the network."""
     return save(load(policy), {"policy": shape})
@@ -353,7 +444,7 @@ def test_a_link_is_refused(store: RunStore, elsewhere: RunStore, tmp_path: Path)
 
 
 def test_a_zip_bomb_is_not_unpacked(store: RunStore, elsewhere: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files_module, "MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(exported, "MAX_BYTES", 1_000_000)
     content = run_files(store, finished_run(store))
     bomb = zipped(content | {"records.csv": b"0" * 5_000_000})
     assert len(bomb) < 20_000

@@ -15,7 +15,8 @@ from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
 from pgcore.runs import pool as pool_module
 from pgcore.runs.database import StoreError
-from pgcore.runs.pool import Pool
+from pgcore.runs.group import train_group
+from pgcore.runs.pool import Pool, cores
 from pgcore.runs.process import Process
 from pgcore.runs.store import RunStore
 
@@ -117,6 +118,27 @@ def test_no_more_than_the_cap_is_trained_at_once_and_the_others_keep_their_place
     eventually(lambda: status_of(store, *ids) == ["finished", "finished", "finished", "stopped"])
 
 
+@pytest.mark.parametrize(("asked", "cap"), [("1", 1), (" 37 ", 37), ("", cores()), (None, cores())])
+def test_the_cap_is_that_of_the_environment_or_one_a_core(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, asked: str | None, cap: int
+) -> None:
+    monkeypatch.delenv("PGLAB_TRAINERS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("PGLAB_TRAINERS", asked)
+    assert Pool(store).cap == cap
+    assert Pool(store, cap=2).cap == 2
+
+
+@pytest.mark.parametrize("asked", ["0", "-1", "two", "1.5", "9" * 5000, "१"])
+def test_a_cap_that_is_no_number_of_trainers_is_refused_before_anything_is_queued(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.setenv("PGLAB_TRAINERS", asked)
+    with pytest.raises(BadInput, match=r"PGLAB_TRAINERS cannot be .*: give a whole number from 1 to 9999"):
+        train_group(store, [TrainConfig(), TrainConfig(seed=1)])
+    assert store.runs() == []
+
+
 def test_what_trains_outlives_the_pool_and_what_waits_is_taken_up_by_the_next(
     store: RunStore, make_pool: MakePool, children: Callable[[], set[int]]
 ) -> None:
@@ -188,6 +210,18 @@ def test_a_trainer_deaf_to_stop_and_silent_is_killed(
     eventually(lambda: store.run(run_id).status == "running")
     store.request(run_id, desired="stop")
     eventually(lambda: store.run(run_id).status == "crashed")
+
+
+def test_a_run_that_was_told_to_stop_and_whose_trainer_elsewhere_fell_silent_is_stopped(
+    store: RunStore, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "KILL_AFTER_S", 0.1)
+    run_id = store.create_run(TrainConfig())
+    lost = store.claim(run_id, Process("another-machine", "boot", 1, 0.0))
+    store.request(run_id, desired="stop")
+    lost.heartbeat(run_id, -3600.0)
+    make_pool(store)
+    eventually(lambda: store.run(run_id).status == "stopped")
 
 
 def test_wake_never_fails_for_a_store_that_is_away(

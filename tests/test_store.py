@@ -749,6 +749,89 @@ def test_a_trainer_of_an_earlier_boot_of_this_machine_is_gone(store: RunStore) -
     assert store.run(run_id).status == ("crashed" if Path("/proc/sys/kernel/random/boot_id").exists() else "stale")
 
 
+@pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").exists(), reason="no boot is told from another here")
+def test_a_promise_made_before_a_reboot_is_not_believed(store: RunStore) -> None:
+    taken, handed_over = (store.create_run(TrainConfig()) for _ in range(2))
+    before = Process(socket.gethostname(), "an earlier boot", 1, 0.0)
+    store.claim(taken, before).heartbeat(taken, 600.0)
+    assert store.assign(before, cap=5) == handed_over
+    assert (store.run(taken).status, store.run(handed_over).status) == ("crashed", "queued")
+    store.resume(taken, this_process())
+    assert store.run(taken).process == this_process()
+
+
+def stale(store: RunStore, **about: object) -> tuple[str, RunStore]:
+    """A run whose trainer elsewhere was silent for longer than it promised, and the store as that trainer has it."""
+    run_id = store.create_run(TrainConfig(), **about)
+    lost = store.claim(run_id, ELSEWHERE)
+    lost.append_records(run_id, [record(1)])
+    lost.heartbeat(run_id, -3600.0)
+    return run_id, lost
+
+
+@pytest.mark.parametrize("way", ["stop", "delete", "resume", "resume here"])
+def test_a_stale_run_does_as_asked_and_its_trainer_is_superseded_should_it_come_back(store: RunStore, way: str) -> None:
+    run_id, lost = stale(store)
+    act = {
+        "stop": lambda: store.request(run_id, desired="stop"),
+        "delete": lambda: store.delete(run_id),
+        "resume": lambda: store.resume(run_id),
+        "resume here": lambda: store.resume(run_id, this_process()),
+    }[way]
+    act()
+    after = store.run(run_id)
+    assert after.status == {"resume": "queued", "resume here": "starting"}.get(way, "stopped")
+    with pytest.raises(Superseded):
+        lost.heartbeat(run_id, 60.0)
+    assert store.run(run_id) == after
+
+
+def test_a_stale_run_that_is_asked_for_anything_else_stays_its_trainers(store: RunStore) -> None:
+    run_id, lost = stale(store)
+    store.request(run_id, desired="pause", pace=2.0)
+    assert store.run(run_id).status == "stale"
+    lost.heartbeat(run_id, 60.0)
+    assert (store.run(run_id).status, store.control(run_id)) == ("running", Control("pause", 2.0, None))
+
+
+def test_a_stale_run_that_was_stopped_can_be_resumed(store: RunStore) -> None:
+    run_id, _ = stale(store)
+    store.request(run_id, desired="stop")
+    store.resume(run_id)
+    assert store.claim(run_id, this_process()).run(run_id).status == "running"
+
+
+def test_a_stale_run_can_be_removed_for_good_once_it_was_told_to_stop(store: RunStore) -> None:
+    run_id, _ = stale(store)
+    with pytest.raises(BadInput, match="is stale: stop it before"):
+        store.purge(run_id)
+    store.delete(run_id)
+    store.purge(run_id)
+    told, lost = stale(store)
+    lost.heartbeat(told, 60.0)
+    store.delete(told)
+    lost.heartbeat(told, -3600.0)
+    assert store.run(told).status == "stale"
+    store.purge(told)
+    assert store.runs(include_deleted=True) == []
+
+
+def test_a_run_that_went_stale_after_it_was_deleted_is_purged_in_time(store: RunStore) -> None:
+    run_id, lost = stale(store)
+    tried, also_lost = stale(store)
+    with store._database.write() as connection:
+        connection.execute(sa.update(schema.runs).where(schema.runs.c.id == tried).values(prices="sp500"))
+    for each, trainer in ((run_id, lost), (tried, also_lost)):
+        trainer.heartbeat(each, 60.0)
+        deleted_long_ago(store, each)
+        trainer.heartbeat(each, -3600.0)
+    store.purge_deleted(WEEK_S)
+    assert [(run.id, run.status) for run in store.runs(include_deleted=True)] == [(tried, "stopped")]
+    for each, trainer in ((run_id, lost), (tried, also_lost)):
+        with pytest.raises(Superseded):
+            trainer.append_records(each, [record(2)])
+
+
 def test_a_run_that_ended_meanwhile_is_not_overwritten(store: RunStore) -> None:
     """The trainer finished and left between a reader's look at the row and at the process."""
     run_id = store.create_run(TrainConfig())
@@ -966,6 +1049,47 @@ def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="is damaged or no run store"):
         RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
     assert (tmp_path / "runs.sqlite").read_bytes().startswith(b"holiday")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE TABLE runs (a)",
+        "CREATE TABLE runs (a); CREATE TABLE store_version (x)",
+        "CREATE TABLE store_version (version)",
+        "CREATE TABLE store_version (version); INSERT INTO store_version VALUES (1)",
+        "CREATE TABLE store_version (version); INSERT INTO store_version VALUES ('one')",
+        f"CREATE TABLE store_version (version); INSERT INTO store_version VALUES ({1 + len(schema.STEPS)})",
+        "CREATE TABLE runs (id); CREATE TABLE store_version (version); INSERT INTO store_version VALUES (3)",
+    ],
+)
+def test_a_file_of_another_program_whose_tables_are_named_alike_is_refused_and_left_alone(tmp_path: Path, made: str) -> None:
+    other = sqlite3.connect(tmp_path / "runs.sqlite", isolation_level=None)
+    other.executescript(made)
+    before = list(other.iterdump())
+    with pytest.raises(StoreError, match=r"The file .*runs\.sqlite is damaged or no run store: move it away"):
+        RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}").runs()
+    assert list(other.iterdump()) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+def test_a_file_that_may_not_grow_is_named_and_corrupts_nothing(tmp_path: Path) -> None:
+    import resource
+
+    store = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    run_id = store.create_run(TrainConfig())
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, usual[1]))
+    try:
+        with pytest.raises(
+            StoreError, match=r"files of the run store .*sqlite may not grow, nothing was saved: .*; raise the limit"
+        ):
+            store.append_records(run_id, [record(u, episode_returns=(1.0,) * 1000) for u in range(1, 200)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert len(store.records(run_id)) == 0
+    store.append_records(run_id, [record(1)])
+    assert store.records(run_id).update.tolist() == [1]
 
 
 def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from pgcore.config import TrainConfig, estimators_for
 from pgcore.errors import BadInput
@@ -27,7 +29,7 @@ from pgcore.runs.journal import Journal
 from pgcore.runs.process import Process, this_process
 from pgcore.runs.run import Run
 from pgcore.runs.store import RunStore
-from pgcore.runs.worker import train_run
+from pgcore.runs.worker import EVALUATION_S, train_run
 from pgcore.trainer import Trainer
 from tests.walker import Walker, alike, updates
 
@@ -314,6 +316,33 @@ def test_a_locked_store_costs_retries_and_no_record(tmp_path: Path) -> None:
     assert store.records(run_id).rows() == list(Walker(config))
 
 
+def test_a_disk_that_is_full_for_a_while_is_said_once_and_once_more_when_it_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    config = updates(100_000)
+    run_id = store.create_run(config)
+    pages = [100_000]
+    sa.event.listen(
+        store._database.engine, "checkout", lambda connection, *_: connection.execute(f"PRAGMA max_page_count = {pages[0]}")
+    )
+
+    def fill_and_free(record: Any) -> None:
+        if record.update == 5:
+            pages[0] = 1  # as many as there are
+        elif len(caplog.messages) == 1:
+            pages[0] = 100_000
+        elif len(caplog.messages) > 1:
+            store.request(run_id, desired="stop")
+
+    run = walk(store, run_id, seconds=0.002, on_record=fill_and_free)
+    full, free = caplog.messages
+    assert f"Run {run_id}: The disk is full: nothing was saved to {tmp_path / 'runs.sqlite'}; free some space" in full
+    assert free == f"Run {run_id}: the run store answers again, after {run.store_retries} tries in vain."
+    assert run.status == "stopped"
+    assert store.records(run_id).rows() == list(Walker(updates(run.updates)))
+
+
 def test_a_store_that_is_away_at_the_end_is_waited_for(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = store.create_run(updates(5))
     real, left = RunStore.transaction, [3]
@@ -497,6 +526,62 @@ def test_killed_again_and_again_a_run_ends_as_if_nothing_had_been(store: RunStor
     assert store.run(run_id).status == "finished"
     assert store.records(run_id).rows() == list(alone)
     assert store.policy_bytes(run_id) == alone.to_bytes()
+
+
+def judged_in_vain(*_: object) -> dict[str, Any]:
+    time.sleep(PATIENCE_S)
+    raise AssertionError("was not killed")
+
+
+def train_until_judged(url: str, run_id: str) -> None:
+    train_run(RunStore(url), run_id, judge=judged_in_vain)
+
+
+@contextmanager
+def killed_at_the_end(target: Callable[..., None], *arguments: object) -> Iterator[None]:
+    process = CONTEXT.Process(target=target, args=arguments)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join(PATIENCE_S)
+
+
+def assert_goes_on_as_if_nothing_had_been(store: RunStore, run_id: str) -> None:
+    assert store.run(run_id).status == "crashed"
+    store.request(run_id, pace=None)
+    store.resume(run_id)
+    resumed = train_run(store, run_id)
+    whole = train_run(store, store.create_run(resumed.config))
+    assert (resumed.status, resumed.updates) == (whole.status, whole.updates) == ("finished", whole.updates)
+    assert _same_but_for_time(store, run_id, whole.id)
+    assert store.policies(run_id) == store.policies(whole.id)
+    for update in (None, *(update for update, _ in store.policies(run_id))):
+        assert store.policy_bytes(run_id, update) == store.policy_bytes(whole.id, update)
+    assert store.evaluation(run_id, "final") == store.evaluation(whole.id, "final")
+
+
+END = {"CartPole-v1": REAL["CartPole-v1, a2c"], "stocks": VALIDATED}
+
+
+@pytest.mark.parametrize("task", END)
+def test_killed_while_it_is_judged_a_run_is_judged_the_same_when_resumed(tmp_path: Path, task: str) -> None:
+    store = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    run_id = store.create_run(END[task])
+    with killed_at_the_end(train_until_judged, store.url, run_id):
+        eventually(lambda: (run := store.run(run_id)).updates > 0 and run.expected.timestamp() - time.time() > EVALUATION_S / 2)
+    assert_goes_on_as_if_nothing_had_been(store, run_id)
+
+
+@pytest.mark.parametrize("task", END)
+def test_killed_while_it_is_paused_a_run_goes_on_to_the_same_end(tmp_path: Path, task: str) -> None:
+    store = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    run_id = store.create_run(END[task])
+    store.request(run_id, pause_at=5)
+    with killed_at_the_end(train_in_child, store.url, run_id, True):
+        eventually(lambda: store.run(run_id).status == "paused")
+    assert_goes_on_as_if_nothing_had_been(store, run_id)
 
 
 def test_told_to_end_by_a_signal_a_run_stops_in_order_and_can_go_on(store: RunStore) -> None:

@@ -40,7 +40,7 @@ def readable(draw: Callable[Given, None], run_id: str) -> Callable[Given, None]:
     def careful(*args: Given.args, **kwargs: Given.kwargs) -> None:
         try:
             told(draw)(*args, **kwargs)
-        except (LookupError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError):
             logging.getLogger(__name__).exception("The result of run %s cannot be shown", run_id)
             st.error(f"The result of this run cannot be shown. Work it out anew with `python -m pgcore evaluate {run_id}`.")
 

@@ -108,9 +108,9 @@ class RunData:
             return
         key, last = self._key(run_id), new[-1]
         with self._writing() as connection:
-            connection.execute(self._upsert(records), [{"run_key": key, **pack_record(record)} for record in new])
             counters = {"env_steps": last.env_steps, "updates": last.update, "episodes": last.episodes, "wall_s": last.wall_s}
             self._update_run(connection, key, **counters, return_mean=last.return_mean)
+            connection.execute(self._upsert(records), [{"run_key": key, **pack_record(record)} for record in new])
             best = max(filter(math.isfinite, chain(*(record.episode_returns for record in new))), default=None)
             if best is not None:
                 connection.execute(_BETTER, {"of_key": key, "best": best})

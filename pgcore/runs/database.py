@@ -70,7 +70,9 @@ class Database:
         try:
             yield
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
-            raise StoreError(self._sentence(str(getattr(error, "orig", error)))) from error
+            cause = getattr(error, "orig", error)
+            code = getattr(cause, "sqlite_errorname", "")  # which says more than the words: of all "disk I/O error"s, which
+            raise StoreError(self._sentence(f"{cause} ({code})" if code else str(cause))) from error
 
     def _sentence(self, cause: str) -> str:
         where = self.url.database if self.is_sqlite else self.url.render_as_string(hide_password=True)
@@ -100,7 +102,12 @@ CAUSES = {
     r"unable to open database": (
         "The run store {where} cannot be opened: make its directory writable, or choose another one by PGLAB_HOME."
     ),
-    r"not a database|malformed|file is encrypted": (
+    # What SQLite makes of a write that the system refuses, but for a full disk; it keeps to itself why.
+    r"IOERR_WRITE|IOERR_SHMSIZE|quota exceeded|file too large": (
+        "The files of the run store {where} may not grow, nothing was saved: a limit on the size of files (ulimit -f) or a"
+        " quota is reached, or the disk fails; raise the limit or free some space, and try again."
+    ),
+    r"not a database|malformed|file is encrypted|no such (table|column)|has no column|already exists.*SQLITE_": (
         "The file {where} is damaged or no run store: move it away, or choose another directory by PGLAB_HOME."
     ),
     r"connection (failed|refused|timeout|is bad)|could not (connect|translate)|server closed|terminat|No such file": (

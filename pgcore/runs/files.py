@@ -4,24 +4,25 @@ import io
 import json
 import math
 import os
-import stat
 import tempfile
 import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pgcore.acting import read_actor
 from pgcore.config import SETTINGS, TrainConfig
 from pgcore.errors import BadInput
+from pgcore.exported import read_exported
 from pgcore.market.features import FEATURES
+from pgcore.market.parts import split
 from pgcore.market.prices import SAMPLES, PriceSeries, load_sample
 from pgcore.record import UpdateRecord
 from pgcore.runs import formats
 from pgcore.runs.data import Snapshot
+from pgcore.runs.results import check_results
 from pgcore.runs.run import ENDED, Run
 from pgcore.runs.store import RunStore, resolve_prices
 from pgcore.runs.versions import versions
@@ -29,9 +30,6 @@ from pgcore.tasks import TASKS, make_environment
 
 FORMAT = 1
 NEEDED = ("config.json", "run.json", "records.csv", "episodes.csv")
-KNOWN = (*NEEDED, "policy.safetensors", "evaluation.json", "trades.csv", "prices.csv")
-MAX_BYTES = 128_000_000
-MAX_ENTRIES = 100
 MAX_TEXT = 20_000
 DISCRETE, CONTINUOUS = ("categorical", "values"), ("gaussian",)
 ACTIVATIONS = ("relu", "tanh")
@@ -118,7 +116,10 @@ def import_run(store: RunStore, source: str | Path | bytes, *, owner: str = "") 
     Raises BadInput, and keeps nothing, for what is no exported run, is too large, tries to leave its folder, or holds
     prices that are not those the run was trained on.
     """
-    files = _read(source)
+    files = read_exported(source)
+    missing = [name for name in NEEDED if name not in files]
+    if missing:
+        raise BadInput(f"This is no exported run, it has no {missing[0]}: give the folder or zip that export wrote.")
     about = formats.read_object(files["run.json"], "run.json")
     if about.get("format") != FORMAT:
         raise BadInput(f"The exported run has format {about.get('format')!r}, this version reads {FORMAT}: update the program.")
@@ -127,6 +128,7 @@ def import_run(store: RunStore, source: str | Path | bytes, *, owner: str = "") 
     results = formats.read_object(files.get("evaluation.json", b"{}"), "evaluation.json")
     policy = _checked_policy(files.get("policy.safetensors"), config)
     prices = _read_prices(files, about) if config.task == "stocks" else None
+    check_results(results, _decisions(config, prices))
     status = about.get("status")
     with store.transaction(durable=True) as together:
         if prices is not None:
@@ -149,54 +151,6 @@ def import_run(store: RunStore, source: str | Path | bytes, *, owner: str = "") 
             together.add_event(run_id, "attempt", attempt)
         together.add_event(run_id, "imported", f"It was run {_text(about, 'id')[:36]} where it was trained.")
     return run_id
-
-
-def _read(source: str | Path | bytes) -> dict[str, bytes]:
-    """The known files in it, and nothing else. Raises BadInput."""
-    files: dict[str, bytes] = {}
-    room = MAX_BYTES
-    try:
-        for name, stream in _entries(source):
-            if name in files:
-                raise BadInput(f"The exported run holds {name} twice: export it again.")
-            files[name] = stream.read(room + 1)
-            room -= len(files[name])
-            if room < 0:
-                raise BadInput(f"The exported run is larger than {MAX_BYTES // 1_000_000} MB: that is more than is taken in.")
-    except BadInput:
-        raise
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-        raise BadInput(f"This cannot be read as an exported run ({error}): give the folder or zip that export wrote.") from None
-    missing = [name for name in NEEDED if name not in files]
-    if missing:
-        raise BadInput(f"This is no exported run, it has no {missing[0]}: give the folder or zip that export wrote.")
-    return files
-
-
-def _entries(source: str | Path | bytes) -> Iterator[tuple[str, IO[bytes]]]:
-    if not isinstance(source, bytes) and Path(source).is_dir():
-        for path in (Path(source) / name for name in KNOWN):
-            if path.is_symlink():
-                raise BadInput(f"{path.name} is a link to another place: give the folder that export wrote.")
-            if path.is_file():
-                with path.open("rb") as file:
-                    yield path.name, file
-        return
-    with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
-        if len(archive.infolist()) > MAX_ENTRIES:
-            raise BadInput(f"The zip holds more than {MAX_ENTRIES} files: give the zip that export wrote.")
-        for entry in archive.infolist():
-            inside = PurePosixPath(entry.filename)
-            is_link = stat.S_ISLNK(entry.external_attr >> 16)
-            if inside.is_absolute() or ".." in inside.parts or is_link or any(c in entry.filename for c in "\\:\0"):
-                raise BadInput(f"The zip points outside its folder ({entry.filename[:80]!r}): give the zip that export wrote.")
-            if inside.name in KNOWN and len(inside.parts) <= 2 and not entry.is_dir():
-                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without bounds
-                    raise BadInput(
-                        "The zip is packed in a way that is not unpacked here: pack it again the ordinary way (deflate)."
-                    )
-                with archive.open(entry) as file:
-                    yield inside.name, file
 
 
 def _config(given: dict[str, Any]) -> TrainConfig:
@@ -255,6 +209,16 @@ def _read_prices(files: dict[str, bytes], about: dict[str, Any]) -> PriceSeries:
     if series.digest != described.get("sha256"):
         raise BadInput("prices.csv is not what the run was trained on (its hash differs from run.json): export it again.")
     return series
+
+
+def _decisions(config: TrainConfig, prices: PriceSeries | None) -> dict[str, int]:
+    """How many there are on each part of the prices; none where the run could not have been trained on them."""
+    if prices is None:
+        return {}
+    try:
+        return {part.name: len(part) - 1 for part in split(config, prices).parts}
+    except BadInput:
+        return {}
 
 
 def _key(prices: PriceSeries) -> str | None:

@@ -44,11 +44,12 @@ def episodes_csv(records: Records) -> bytes:
 def read_records(records: bytes, episodes: bytes) -> list[UpdateRecord]:
     """What records_csv and episodes_csv wrote. Raises BadInput."""
     table = _numbers(records, "records.csv", NUMBERS)
-    if not (table[list(COUNTERS)] % 1 == 0).all(axis=None) or (table[list(COUNTERS)] > MOST).any(axis=None):
-        raise _damaged("records.csv", "its counters are no whole numbers")
+    counters = table[list(COUNTERS)]
+    if not ((counters % 1 == 0) & (counters >= 0) & (counters <= MOST)).all(axis=None):
+        raise damaged("records.csv", "its counters are no whole numbers from 0 to 2**53")
     finished = _numbers(episodes, "episodes.csv", ("update", "return"))
     if (np.diff(table["update"], prepend=0) <= 0).any():
-        raise _damaged("records.csv", "its updates do not rise")
+        raise damaged("records.csv", "its updates do not rise")
     returns: dict[float, list[float]] = {}
     for update, value in zip(finished["update"].tolist(), finished["return"].tolist(), strict=True):
         returns.setdefault(update, []).append(value)
@@ -77,7 +78,7 @@ def read_prices(content: bytes, name: str) -> PriceSeries:
     try:
         dates = table["date"].to_numpy(dtype=str).astype("datetime64[us]")
     except (KeyError, ValueError):
-        raise _damaged("prices.csv", "its dates") from None
+        raise damaged("prices.csv", "its dates") from None
     return PriceSeries(dates, **{column: table[column].to_numpy() for column in PRICES}, name=name)
 
 
@@ -129,8 +130,13 @@ def read_object(content: bytes, file: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise _damaged(file, "it holds no JSON object")
+        raise damaged(file, "it holds no JSON object")
     return value
+
+
+def damaged(file: str, what: str) -> BadInput:
+    """To be raised for a file of an exported run."""
+    return BadInput(f"{file} of the exported run is damaged ({what}): export it again.")
 
 
 def _numbers(content: bytes, file: str, names: Sequence[str]) -> pd.DataFrame:
@@ -141,11 +147,7 @@ def _numbers(content: bytes, file: str, names: Sequence[str]) -> pd.DataFrame:
         missing = [name for name in names if name not in kinds]
         table = table.astype(kinds)
     except (ValueError, OverflowError, pd.errors.ParserError) as error:
-        raise _damaged(file, " ".join(str(error).split())[:100]) from None
+        raise damaged(file, " ".join(str(error).split())[:100]) from None
     if missing:
-        raise _damaged(file, f"it has no column {missing[0]}")
+        raise damaged(file, f"it has no column {missing[0]}")
     return table
-
-
-def _damaged(file: str, what: str) -> BadInput:
-    return BadInput(f"{file} of the exported run is damaged ({what}): export it again.")

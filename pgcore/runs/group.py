@@ -35,7 +35,10 @@ def train_group(
     name: str = "",
     on_record: Callable[[str, UpdateRecord], None] | None = None,
 ) -> list[Run]:
-    """Train runs beside each other, as many at once as there are cores, and tell of each record; how they ended."""
+    """Train runs beside each other, as many at once as a pool does, and tell of each record; how they ended.
+
+    Raises BadInput as Pool does.
+    """
     pool = Pool(store, warm=0)
     run_ids = create_group(store, configs, name=name)
     seen = dict.fromkeys(run_ids, 0)

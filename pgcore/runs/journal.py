@@ -1,5 +1,6 @@
 """What a trainer has to tell the store, kept until the store takes it: a store that fails costs the trainer nothing."""
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -18,6 +19,8 @@ SLOWEST_SYNC_S = 1.0
 LONGEST_WAIT_S = 10.0
 CLAIM_PATIENCE_S = 30.0
 LAST_PATIENCE_S = 600.0
+
+LOG = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -44,6 +47,7 @@ class Journal:
         self.evaluation: dict[str, Any] | None = None
         self.control = Control("run", None, None)
         self.retries = 0
+        self._in_vain = 0
         self.synced_at = 0.0
         self._due_at = 0.0
         self._wait_s = 0.0
@@ -111,11 +115,14 @@ class Journal:
         wait_s = 0.1
         while True:
             try:
-                return operation()
-            except StoreError:
-                self.retries += 1
+                result = operation()
+            except StoreError as error:
+                self._refused(error)
                 if time.monotonic() - started > patience_s:
                     raise
+            else:
+                self._taken()
+                return result
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 
@@ -134,16 +141,28 @@ class Journal:
         started = time.monotonic()
         try:
             talk()
-        except StoreError:
-            self.retries += 1
+        except StoreError as error:
+            self._refused(error)
             took = time.monotonic() - started
             self._wait_s = min(max(2 * self._wait_s, took / STORE_SHARE, 0.5), LONGEST_WAIT_S)
             self._due_at = time.monotonic() + self._wait_s
             return False
+        self._taken()
         now = time.monotonic()
         self._wait_s = 0.0
         self._due_at = now + min(max(SYNC_EVERY_S, (now - started) / STORE_SHARE), SLOWEST_SYNC_S)
         return True
+
+    def _refused(self, error: StoreError) -> None:
+        if self._in_vain == 0:
+            LOG.warning("Run %s: %s What is to be written waits, and is tried again.", self.run_id, error)
+        self._in_vain += 1
+        self.retries += 1
+
+    def _taken(self) -> None:
+        if self._in_vain > 0:
+            LOG.warning("Run %s: the run store answers again, after %d tries in vain.", self.run_id, self._in_vain)
+        self._in_vain = 0
 
     def _write(self, store: RunStore) -> None:
         store.append_records(self.run_id, self.records)

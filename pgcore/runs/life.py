@@ -13,6 +13,7 @@ from pgcore.runs.schema import runs
 
 FIRST_SIGN_S = 60.0
 KEEP: Any = object()
+SUPERSEDED = {"attempt": runs.c.attempt + 1}
 GONE = "The process that trained it is gone: it was killed, ran out of memory, or its machine went down. Resume it to go on."
 
 
@@ -66,7 +67,7 @@ def assign(connection: Connection, process: Process, cap: int) -> str | None:
 
 
 def resume(connection: Connection, key: int, process: Process | None) -> None:
-    """Queue a run that ended early, or let a paused one go on."""
+    """Queue a run that ended early or is stale, or let a paused one go on; whoever trained it before may no longer write."""
     row = connection.execute(sa.select(runs).where(runs.c.key == key).with_for_update()).one()
     if row.deleted is not None:
         raise BadInput(f"Run {row.id} is deleted: restore it first.")
@@ -77,18 +78,18 @@ def resume(connection: Connection, key: int, process: Process | None) -> None:
             raise BadInput(f"Run {row.id} is {row.status} in process {row.pid} on {row.host}: stop it there first.")
         request(connection, key, "run", KEEP, KEEP)
     elif row.status != "queued" or process is not None:
-        connection.execute(sa.update(runs).where(runs.c.key == key).values(waiting(process) | {"pause_at": None}))
+        connection.execute(sa.update(runs).where(runs.c.key == key).values(waiting(process) | {"pause_at": None} | SUPERSEDED))
 
 
 def request(connection: Connection, key: int, desired: Desired | None, pace: float | None, pause_at: int | None) -> None:
-    """Note what is wanted; a run that no process attends obeys at once."""
+    """Note what is wanted; a run that no process attends obeys at once, a stale one where it is to stop."""
     row = connection.execute(sa.select(runs.c.status, runs.c.pid).where(runs.c.key == key).with_for_update()).one()
     values: dict[str, Any] = {name: given for name, given in (("pace", pace), ("pause_at", pause_at)) if given is not KEEP}
     if desired is not None and (row.status == "queued" or row.status in ATTENDED):
         values |= {"desired": desired, "desired_at": time.time()}
         parked = row.status == "paused" and row.pid is None
-        if desired == "stop" and (parked or row.status == "queued"):
-            values |= {"status": "stopped", "ended": time.time()}
+        if desired == "stop" and (parked or row.status in ("queued", "stale")):
+            values |= {"status": "stopped", "ended": time.time()} | SUPERSEDED
         elif desired == "run" and parked:
             values |= waiting(None)
     if values:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -26,6 +27,16 @@ ROOT = Path(__file__).parents[2]
 def cores() -> int:
     """How many this process may use."""
     return len(psutil.Process().cpu_affinity() or ()) if psutil.LINUX else os.cpu_count() or 1
+
+
+def most_trainers() -> int:
+    """How many runs may train at once on this machine: PGLAB_TRAINERS, else one a core. Raises BadInput."""
+    asked = os.environ.get("PGLAB_TRAINERS", "").strip()
+    if not asked:
+        return cores()
+    if not re.fullmatch("[1-9][0-9]{0,3}", asked):
+        raise BadInput(f"PGLAB_TRAINERS cannot be {asked[:40]!r}: give a whole number from 1 to 9999, or none for one a core.")
+    return int(asked)
 
 
 class Worker:
@@ -79,6 +90,7 @@ class Worker:
 
 class Pool:
     """Trains the queued runs of a store, at most `cap` at once on this machine, keeping `warm` workers ready ahead of need.
+    Without a `cap`, as `most_trainers` says. Raises BadInput.
 
     All methods may be called from any thread. Several pools may share a store: a run is handed out once. What trains goes
     on when the pool ends; what waits in the queue waits for the next pool. `problem` says, in one sentence, why nothing
@@ -87,7 +99,7 @@ class Pool:
 
     def __init__(self, store: RunStore, *, warm: int = 2, cap: int | None = None, command: list[str] | None = None) -> None:
         self.store = store
-        self.cap = cap or cores()
+        self.cap = cap or most_trainers()
         self.warm = min(warm, self.cap)
         self.problem = ""
         self._command = command or [sys.executable, "-m", "pgcore.runs.worker"]
@@ -150,8 +162,10 @@ class Pool:
         self._fill()
         for run in self.store.unheeded_stops(KILL_AFTER_S):
             assert run.process is not None
-            with contextlib.suppress(psutil.AccessDenied):  # somebody else's process, which their own pool ends
-                run.process.kill()
+            with contextlib.suppress(psutil.AccessDenied, BadInput):  # somebody else's process, which their own pool ends;
+                run.process.kill()  # a run removed for good
+                if run.status == "stale":
+                    self.store.request(run.id, desired="stop")
         if self.ready:
             self.problem = ""
 

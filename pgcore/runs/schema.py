@@ -217,7 +217,7 @@ def migrate(database: "Database") -> None:
             database.lock(connection)
             version = _version(connection)
             if version == 0:
-                tables.create_all(connection)
+                tables.create_all(connection, checkfirst=False)  # tables of these names are another program's: refused
             else:
                 for step in STEPS[version - 1 :]:
                     step(connection)
@@ -234,4 +234,5 @@ def migrate(database: "Database") -> None:
 def _version(connection: Connection) -> int:
     if not sa.inspect(connection).has_table("store_version"):
         return 0
-    return connection.scalar(sa.select(store_version.c.version)) or 0
+    version = connection.scalar(sa.select(store_version.c.version))
+    return version if isinstance(version, int) else 0

@@ -75,11 +75,11 @@ class RunStore(RunData):
         prices: str | None = None,
         group: str | None = None,
         include_deleted: bool = False,
-        limit: int = 200,
+        limit: int | None = 200,
     ) -> list[Run]:
         """Newest first, each in its true state; of one owner, on one price history, of one group.
 
-        At most `limit`, but a group is always whole.
+        At most `limit` (None: all), but a group is always whole.
         """
         self.reconcile()
         wanted = {runs.c.owner: self.owner or owner or None, runs.c.prices: prices, runs.c.group_name: group}
@@ -130,7 +130,8 @@ class RunStore(RunData):
     def purge(self, run_id: str) -> None:
         """Remove a run and all that belongs to it for good. Raises BadInput while a process trains it."""
         run = self.run(run_id)
-        if run.status in ATTENDED and run.process is not None:
+        is_left = run.status == "stale" and run.desired == "stop"
+        if run.status in ATTENDED and run.process is not None and not is_left:
             raise BadInput(f"Run {run.id} is {run.status}: stop it before removing it for good.")
         key = self._key(run_id)
         with self._writing(durable=True) as connection:
@@ -139,17 +140,19 @@ class RunStore(RunData):
         self._keys.pop(run.id, None)
 
     def purge_deleted(self, older_than_s: float) -> None:
-        """Remove for good what was deleted longer ago than this and no process trains.
+        """Remove for good what was deleted longer ago than this and no process trains, or only one silent for too long.
 
         Of a run that was tried on prices its line and its Sharpe ratio stay behind, out of sight: forgetting a trial would make
         luck look like skill.
         """
         self.reconcile()
-        untrained = runs.c.status.not_in(ATTENDED) | runs.c.pid.is_(None)
-        due = (runs.c.deleted < time.time() - older_than_s) & untrained
+        old = runs.c.deleted < time.time() - older_than_s
+        due = old & (runs.c.status.not_in(ATTENDED) | runs.c.pid.is_(None))
         tried = (runs.c.prices != "") & (runs.c.updates > 0)
         emptied = sa.select(runs.c.key).where(due, tried)
         with self._writing(durable=True) as connection:
+            for key in connection.scalars(sa.select(runs.c.key).where(old, runs.c.status == "stale")).all():
+                life.request(connection, key, "stop", life.KEEP, life.KEEP)
             connection.execute(sa.delete(runs).where(due, ~tried))
             for table in (records, checkpoints, policies, chosen_policies, events):
                 connection.execute(sa.delete(table).where(table.c.run_key.in_(emptied)))
@@ -161,18 +164,20 @@ class RunStore(RunData):
     def request(self, run_id: str, *, desired: Desired | None = None, pace: Any = life.KEEP, pause_at: Any = life.KEEP) -> None:
         """Ask the trainer to run, pause or stop; to hold a pace (updates a second, None: full speed); to pause at an update.
 
-        What is not given stays. Raises BadInput for a pace that is not positive or an update before the first.
+        A stale run that is to stop is stopped, and its trainer Superseded should it come back. What is not given stays. Raises
+        BadInput for a pace that is not positive or an update before the first.
         """
         if pace is not life.KEEP and pace is not None and not (math.isfinite(pace) and pace > 0):
             raise BadInput(f"The pace cannot be {pace}: give a positive number of updates a second, or none.")
         if pause_at is not life.KEEP and pause_at is not None and not (isinstance(pause_at, int) and pause_at >= 1):
             raise BadInput(f"Cannot pause at update {pause_at}: give a whole number from 1.")
+        self.run(run_id)  # in its true state, which decides
         key = self._key(run_id)
         with self._writing() as connection:
             life.request(connection, key, desired, pace, pause_at)
 
     def resume(self, run_id: str, process: Process | None = None) -> None:
-        """Let a paused run go on, or queue one that was stopped, failed or crashed (with `process`: hand it to that one).
+        """Let a paused run go on, or queue one that was stopped, failed, crashed or is stale (with `process`: hand it over).
 
         Raises BadInput for a finished or deleted run, and with `process` for one that another process trains.
         """
