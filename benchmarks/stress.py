@@ -38,7 +38,7 @@ def rows(found: dict[str, dict[str, Any]]) -> list[Row]:
     lines = []
     if it := found.get("watch"):
         early, late = it["memory_mb"]
-        what = f"{it['sessions']} sessions watch {it['runs']} runs, {it['training_at_once']} training, for {it['seconds']:.0f} s"
+        what = f"{it['sessions']} sessions watch {it['runs']} runs, {it['training_at_once']} training, {it['seconds']:.0f} s"
         polls = f"{it['polls']:,} polls, median {number(it['median_ms'])} ms, p95 {number(it['p95_ms'])} ms"
         bad = len(it["errors"]) + len(it["log"])
         grown = f"{early:.0f} MB, later {late:.0f} MB"
