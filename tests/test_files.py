@@ -344,6 +344,13 @@ def test_a_result_of_another_version_that_has_less_in_it_is_taken_in_and_exporte
     assert json.loads(run_files(elsewhere, copy_id)["evaluation.json"]) == {"final": result}
 
 
+def test_a_run_that_failed_for_its_prices_are_too_few_comes_back(store: RunStore, elsewhere: RunStore) -> None:
+    few = PriceSeries.from_close(np.datetime64("2020-01-01") + np.arange(30), np.arange(1.0, 31.0), "few")
+    run = train_run(store, store.create_run(TrainConfig(task="stocks", prices=store.save_prices(few))))
+    copy = elsewhere.run(import_run(elsewhere, export_zip(store, run.id)))
+    assert (run.status, copy.status, copy.error) == ("failed", "failed", run.error)
+
+
 def test_the_result_of_a_run_that_was_purged_comes_back_empty(store: RunStore, elsewhere: RunStore) -> None:
     run_id = finished_run(store, TrainConfig(task="stocks", prices="sp500"))
     store.delete(run_id)

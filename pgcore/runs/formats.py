@@ -87,7 +87,9 @@ def trades_csv(config: TrainConfig, prices: PriceSeries, result: dict[str, Any])
     from pgcore.market.backtest import reprice
     from pgcore.market.parts import split
 
-    curves = result.get("curves", {})
+    curves = result.get("curves")
+    if not curves:
+        return None  # such as of a run that failed since its prices could not be split
     trades = [
         {"part": part.name, **vars(trade)}
         for part in split(config, prices).parts
