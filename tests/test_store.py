@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -743,18 +743,31 @@ def test_a_trainer_on_another_machine_is_stale_only_once_its_promise_is_broken(s
     assert store.run(run_id).status == "running"
 
 
-def test_a_trainer_of_an_earlier_boot_of_this_machine_is_gone(store: RunStore) -> None:
+@pytest.fixture
+def reboot(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    return lambda: monkeypatch.setattr("pgcore.runs.process.booted_at", lambda: time.time() + 1)
+
+
+def test_a_trainer_of_an_earlier_boot_of_this_machine_is_gone(store: RunStore, reboot: Callable[[], None]) -> None:
     run_id = store.create_run(TrainConfig())
     store.claim(run_id, Process(socket.gethostname(), "an earlier boot", 1, 0.0)).heartbeat(run_id, -3600.0)
+    reboot()
     assert store.run(run_id).status == ("crashed" if Path("/proc/sys/kernel/random/boot_id").exists() else "stale")
 
 
+def test_a_trainer_that_was_heard_of_since_this_boot_is_on_another_machine_of_that_name(store: RunStore) -> None:
+    run_id = store.create_run(TrainConfig())
+    store.claim(run_id, Process(socket.gethostname(), "its own boot", 1, 0.0)).heartbeat(run_id, 60.0)
+    assert store.run(run_id).status == "running"
+
+
 @pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").exists(), reason="no boot is told from another here")
-def test_a_promise_made_before_a_reboot_is_not_believed(store: RunStore) -> None:
+def test_a_promise_made_before_a_reboot_is_not_believed(store: RunStore, reboot: Callable[[], None]) -> None:
     taken, handed_over = (store.create_run(TrainConfig()) for _ in range(2))
     before = Process(socket.gethostname(), "an earlier boot", 1, 0.0)
     store.claim(taken, before).heartbeat(taken, 600.0)
     assert store.assign(before, cap=5) == handed_over
+    reboot()
     assert (store.run(taken).status, store.run(handed_over).status) == ("crashed", "queued")
     store.resume(taken, this_process())
     assert store.run(taken).process == this_process()

@@ -38,10 +38,11 @@ class Process:
             with contextlib.suppress(psutil.NoSuchProcess):
                 psutil.Process(self.pid).kill()
 
-    def ended_with_its_machine(self) -> bool:
-        """Whether this machine has been started anew since."""
+    def ended_with_its_machine(self, last_seen: float) -> bool:
+        """Whether this machine has been started anew since it was last seen. One that was seen later than that runs on another
+        machine of the same name."""
         host, boot = this_machine()
-        return self.host == host and _boot_id(self.boot) != _boot_id(boot) != ""
+        return self.host == host and _boot_id(self.boot) != _boot_id(boot) != "" and last_seen < booted_at()
 
 
 def this_process() -> Process:
@@ -62,6 +63,11 @@ def this_machine() -> tuple[str, str]:
         return socket.gethostname(), f"{boot.read_text().strip()} {container.readlink()}"
     except OSError:
         return socket.gethostname(), ""
+
+
+def booted_at() -> float:
+    """When this machine was started, in seconds since the epoch."""
+    return psutil.boot_time()
 
 
 def _boot_id(boot: str) -> str:

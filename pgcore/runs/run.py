@@ -140,6 +140,6 @@ def true_status(row: Any, now: float) -> Status:
     if process is None:
         return row.status  # a paused run that gave its process up
     alive = process.is_alive()
-    if alive is False or process.ended_with_its_machine():
+    if alive is False or process.ended_with_its_machine(last_seen=row.heartbeat):
         return "queued" if row.status == "starting" else "crashed"  # it never took the run
     return row.status if alive or now < row.expected + STALE_GRACE_S else "stale"
