@@ -21,7 +21,7 @@ ORDER = [
     ["evaluate"],
     ["runs"],
     ["charts"],
-    ["market_charts"],
+    ["market_charts", "comparison_charts"],
     ["__main__"],
 ]
 HEAVY = {"torch", "gymnasium"}

@@ -11,7 +11,7 @@ import pytest
 
 from pages.ui import compare, runs_table, server
 from pages.ui.board import as_json
-from pgcore import charts
+from pgcore.comparison_charts import overlay_chart, parallel_chart
 from pgcore.config import TrainConfig
 from pgcore.runs.worker import train_run
 from tests.test_app import board
@@ -247,8 +247,8 @@ def test_charts_and_table_are_taken_away_as_one_page_that_asks_for_nothing(runs)
     chosen = [server.store().run(run.id) for run in (runs[0], runs[3], runs[-1])]
     lines = compare._lines(chosen, curves_of(chosen), compare.BY_RUN)
     table = compare._table(chosen, ["learning_rate", "seed"])
-    overlay = charts.overlay_chart(lines, "Episode return", "environment steps")
-    parallel = charts.parallel_chart(table.set_index("run").rename(columns=compare._title))
+    overlay = overlay_chart(lines, "Episode return", "environment steps")
+    parallel = parallel_chart(table.set_index("run").rename(columns=compare._title))
     for figure in (overlay, parallel):
         as_json(figure)  # as the page shows it first
     page = compare._html([overlay, parallel], table, ["A remark & more."])

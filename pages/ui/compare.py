@@ -14,6 +14,7 @@ from pages.ui.runs_table import COLUMNS, four_figures, name_of
 from pages.ui.server import tail
 from pages.ui.text import plain
 from pgcore import charts
+from pgcore.comparison_charts import Curve, Line, group_look, overlay_chart, parallel_chart, run_looks, said
 from pgcore.config import SETTINGS, relevant
 from pgcore.market.prices import SAMPLES
 from pgcore.market.synthetic import PREFIX
@@ -62,7 +63,7 @@ def compare(runs: Sequence[Run]) -> None:
     lines = _lines(runs, curves, group)
     figures = []
     if lines:
-        overlay = charts.overlay_chart(lines, MEASURES[measure], AXES[axis])
+        overlay = overlay_chart(lines, MEASURES[measure], AXES[axis])
         alt = f"{MEASURES[measure]} over {AXES[axis]} of {len(curves)} runs."
         height = 380 + 14 * max(0, len(lines) - 6)  # the legend needs room
         overlay.update_layout(height=height)
@@ -132,24 +133,24 @@ def _matter(runs: Sequence[Run]) -> list[str]:
     return [name for name in SETTINGS if name in matter]
 
 
-def _lines(runs: Sequence[Run], curves: Mapping[str, charts.Curve], group: str) -> list[charts.Line]:
+def _lines(runs: Sequence[Run], curves: Mapping[str, Curve], group: str) -> list[Line]:
     """One line a run, or one of several runs for each value of the grouping setting; of runs that have a curve."""
     if group == BY_RUN:
-        looks = charts.run_looks([run.id for run in runs])
-        return [charts.Line(name_of(run), looks[run.id], [curves[run.id]]) for run in runs if run.id in curves]
-    groups: dict[Any, list[charts.Curve]] = {}
+        looks = run_looks([run.id for run in runs])
+        return [Line(name_of(run), looks[run.id], [curves[run.id]]) for run in runs if run.id in curves]
+    groups: dict[Any, list[Curve]] = {}
     for run in runs:
         value = "" if group == TOGETHER else _cell(group, run.settings.get(group))
         groups.setdefault(value, []).extend([curves[run.id]] if run.id in curves else [])
     title = "all together" if group == TOGETHER else SETTINGS[group].label
     return [
-        charts.Line(f"{title} {charts.said(value)}".strip(), charts.group_look(place), members)
+        Line(f"{title} {said(value)}".strip(), group_look(place), members)
         for place, (value, members) in enumerate(sorted(groups.items(), key=lambda item: (isinstance(item[0], str), item[0])))
         if members
     ]
 
 
-def _curve(run: Run, measure: str, axis: str, smooth: int) -> charts.Curve:
+def _curve(run: Run, measure: str, axis: str, smooth: int) -> Curve:
     records = tail(run.id).read()
     by_update = {"steps": records.env_steps, "time": records.wall_s, "episodes": records.episodes}[axis]
     if measure == "return":
@@ -158,7 +159,7 @@ def _curve(run: Run, measure: str, axis: str, smooth: int) -> charts.Curve:
     else:
         values, x = getattr(records, measure), by_update
     known = np.isfinite(values)
-    return charts.Curve(name_of(run), x[known], charts.trailing_mean(values[known], smooth))
+    return Curve(name_of(run), x[known], charts.trailing_mean(values[known], smooth))
 
 
 def _missing(runs: Sequence[Run], measure: str) -> str:
@@ -175,7 +176,7 @@ def _missing(runs: Sequence[Run], measure: str) -> str:
     return f"No {MEASURES[measure].lower()} to show of {_named([name_of(run) for run in runs])}: {why}."
 
 
-def _ends(lines: Sequence[charts.Line], axis: str) -> str:
+def _ends(lines: Sequence[Line], axis: str) -> str:
     """How far the means of several runs go."""
     ends = []
     for line in lines:
@@ -183,7 +184,7 @@ def _ends(lines: Sequence[charts.Line], axis: str) -> str:
             continue
         first = min(line.curves, key=lambda curve: curve.x[-1])
         if max(curve.x[-1] for curve in line.curves) > 1.02 * first.x[-1]:
-            ends.append(f"{line.title} to {charts.said(first.x[-1])} {AXES[axis]}, where {first.run} ends")
+            ends.append(f"{line.title} to {said(first.x[-1])} {AXES[axis]}, where {first.run} ends")
     if not any(line.band for line in lines):
         return ""
     far = f": {_named(ends, '; ')}" if ends else ""
@@ -225,7 +226,7 @@ def _parallel(table: pd.DataFrame, differing: Sequence[str]) -> tuple[go.Figure,
     kept = sorted(differing, key=lambda name: table[name].nunique(), reverse=True)[:MOST_PARALLEL]
     left_out = [name for name in differing if name not in kept]
     logarithmic = [_title(name) for name in kept if SETTINGS[name].scale == "log"]
-    figure = charts.parallel_chart(
+    figure = parallel_chart(
         table.set_index("run").drop(columns=left_out).rename(columns=_title), logarithmic=[*logarithmic, _title("steps")]
     )
     alt = "Parallel coordinates of the settings that differ, coloured by return."
@@ -256,7 +257,7 @@ def _cell(name: str, value: Any) -> Any:
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else spell(value)
 
 
-def _csv(lines: Sequence[charts.Line], x: str, y: str) -> str:
+def _csv(lines: Sequence[Line], x: str, y: str) -> str:
     """A row a point: of the curve of each run and, where several are one line, of their mean with its interval and number."""
     frames = []
     for line in lines:
@@ -277,6 +278,6 @@ def _html(figures: Sequence[go.Figure], table: pd.DataFrame, remarks: Sequence[s
         )
         for i, figure in enumerate(figures)
     ]
-    said = [f"<p>{escape(remark)}</p>" for remark in remarks if remark]
-    rows = table.map(charts.said).rename(columns=_title).to_html(index=False, border=0)
-    return PAGE.format("\n".join([*drawn[:1], *said, "<h2>What differs</h2>", f"<div>{rows}</div>", *drawn[1:]]))
+    paragraphs = [f"<p>{escape(remark)}</p>" for remark in remarks if remark]
+    rows = table.map(said).rename(columns=_title).to_html(index=False, border=0)
+    return PAGE.format("\n".join([*drawn[:1], *paragraphs, "<h2>What differs</h2>", f"<div>{rows}</div>", *drawn[1:]]))
