@@ -209,13 +209,14 @@ def main() -> None:
             prices = PriceSeries(*(columns[name] for name in COLUMNS))
     loop = OnPolicy(TrainConfig.from_json(sys.stdin.readline()), prices)
     attach(loop, directory)
-    for line in sys.stdin:
-        try:
-            answer = _answer(loop.advance(int(line)))
-        except BadInput as error:
-            answer = {"error": str(error)}
-        told.write(json.dumps(answer) + "\n")
-        told.flush()
+    with contextlib.suppress(BrokenPipeError):  # who asked was killed meanwhile
+        for line in sys.stdin:
+            try:
+                answer = _answer(loop.advance(int(line)))
+            except BadInput as error:
+                answer = {"error": str(error)}
+            told.write(json.dumps(answer) + "\n")
+            told.flush()
     shutil.rmtree(directory, ignore_errors=True)  # who started this may have been killed
 
 

