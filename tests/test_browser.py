@@ -507,6 +507,8 @@ def test_small_charts_side_by_side_stand_one_below_the_other_where_it_is_narrow(
     for width, wanted in ((400, 1), (1440, 3)):
         page.set_viewport_size({"width": width, "height": 900})
         page.goto(f"{address}/{results['cartpole']}")
+        expect(page.get_by_text("What it learned")).to_be_visible()
+        page.wait_for_timeout(1500)
         page.get_by_text("Diagnostics", exact=False).first.click()
         page.wait_for_function(f"{domains}?.yaxis4")
         places = page.evaluate(f"[1, 2, 3, 4].map(n => {domains}[n > 1 ? `xaxis${{n}}` : 'xaxis'].domain[0])")
@@ -519,6 +521,9 @@ def test_no_serious_accessibility_problem(browser, place, theme):
     page.goto(place)
     page.wait_for_selector("[data-testid=stMain] [data-testid=stVerticalBlock]")
     page.wait_for_timeout(2500)
+    for train in page.locator("[class*=st-key][class*=-train] button").all():
+        expect(train).to_be_enabled()  # its colours are not those of either state while it becomes so
+        page.wait_for_timeout(500)
     found = Axe().run(page).response["violations"]
     page.close()
     serious = [(v["id"], v["nodes"][0]["target"], v["help"]) for v in found if v["impact"] in ("serious", "critical")]
