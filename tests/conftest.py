@@ -8,6 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -44,8 +45,10 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     st.cache_resource.clear()
     st.cache_data.clear()
 
-    def open_page(page: str = "cartpole.py", **link: str) -> AppTest:
+    def open_page(page: str = "cartpole.py", *, user: dict[str, Any] | None = None, **link: str) -> AppTest:
         at = AppTest.from_file(str(ROOT / "pages/navigation.py"), default_timeout=60)
+        if user is not None:
+            at.user = user
         for name, value in link.items():
             at.query_params[name] = value
         at.run()

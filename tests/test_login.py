@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import streamlit as st
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 from streamlit import config
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
@@ -101,26 +100,10 @@ def test_a_server_with_a_mistake_in_its_secrets_does_not_start(tmp_path: Path) -
 
 
 @pytest.fixture
-def shared(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_secrets: Callable[[str | None], None]
-) -> Iterator[Callable[..., AppTest]]:
+def shared(app: Callable[..., AppTest], with_secrets: Callable[[str | None], None]) -> Callable[..., AppTest]:
     """The app of a shared server, opened by somebody: the claims of their login, none for nobody."""
-    monkeypatch.setenv("PGLAB_HOME", str(tmp_path))
-    monkeypatch.delenv("PGLAB_DATABASE_URL", raising=False)
     with_secrets(GOOD)
-    server.close()
-
-    def open_page(user: dict[str, Any], page: str = "cartpole.py", **link: str) -> AppTest:
-        at = AppTest.from_file(str(ROOT / "pages/navigation.py"), default_timeout=60)
-        at.user = user
-        for name, value in link.items():
-            at.query_params[name] = value
-        at.run()
-        return at if page == "cartpole.py" else at.switch_page(page).run()
-
-    yield open_page
-    server.close()
-    st.cache_resource.clear()
+    return lambda user, page="cartpole.py", **link: app(page, user=user, **link)
 
 
 ANNA = {"is_logged_in": True, "iss": "https://id.example.org", "sub": "1001", "name": "Anna", "email": "post@example.org"}
