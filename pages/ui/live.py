@@ -198,10 +198,11 @@ def _look_at(shown: Run, runs: list[Run]) -> Look:
 
 
 def _frame(run: Run, runs: list[Run], tails: Mapping[str, Tail], smooth: int) -> Frame:
-    records = tails[run.id].read(now=run.is_over or run.status == "paused")
+    records = _records_of(run, tails[run.id])
     seeds = [each for each in runs if each.config.fold == run.config.fold]
     if len(seeds) > 1:
-        returns = drawn(charts.seeds_chart, tuple(tails[each.id].read() for each in seeds), smooth, run.config.solved_at)
+        known = tuple(_records_of(each, tails[each.id]) for each in seeds)
+        returns = drawn(charts.seeds_chart, known, smooth, run.config.solved_at)
     else:
         returns = drawn(charts.returns_chart, records, smooth, run.config.solved_at)
     mode = mode_of(runs)
@@ -215,6 +216,11 @@ def _frame(run: Run, runs: list[Run], tails: Mapping[str, Tail], smooth: int) ->
         turn=str(mode),
         wait=wait if mode.is_active else None,
     )
+
+
+def _records_of(run: Run, records: Tail) -> Records:
+    """What is known of a run: its last word once it rests, when there may be no further look."""
+    return records.read(now=run.is_over or run.status == "paused")
 
 
 def _tick(run: Run, records: Records) -> float:
@@ -256,7 +262,8 @@ def _look_into(run: Run, *, has_diagnostics: bool) -> Look:
     mine, records = store(), tail(run.id)
 
     def look(_: str = "") -> Frame:
-        now, known = mine.run(run.id), records.read()
+        now = mine.run(run.id)
+        known = _records_of(now, records)
         kept = mine.policies(run.id)
         return Frame(
             [_diagnostics(now, known)] if has_diagnostics else [],
