@@ -1,21 +1,19 @@
 """Train on CartPole, or another classic task, and watch."""
 
+from typing import Any
+
 import streamlit as st
 
 from pages.ui.controls import complaints, knobs, lesson
 from pages.ui.live import run_panel
 from pages.ui.presets import CARTPOLE
-from pages.ui.server import store
 from pages.ui.theatre import TASKS
 from pgcore.runs.run import Run
 
 PAGE = "cartpole"
 
 
-def show_result(run: Run, _: list[Run]) -> None:
-    result = store().evaluation(run.id, "final")
-    if result is None:
-        return
+def show_result(_: Run, result: dict[str, Any], __: list[Run]) -> None:
     greedy, sampled = result["greedy"], result["sampled"]
     st.markdown(
         f"**What it learned.** On {result['episodes']:,} fresh episodes from seeds it never saw, always taking its most"

@@ -1,5 +1,7 @@
 """Train on a price history, and be told what it would have earned where it never trained."""
 
+from functools import partial
+
 import streamlit as st
 
 from pages.ui.backtest import show_results
@@ -72,6 +74,6 @@ if config is not None and prices is not None:
     can_train = show_prices(prices, config)
 else:
     can_train = False
-run = run_panel(PAGE, config if can_train else None, lambda run, runs: show_results(PAGE, run, runs))
+run = run_panel(PAGE, config if can_train else None, partial(show_results, PAGE))
 with lesson_place:
     lesson(PAGE, STOCKS, run)

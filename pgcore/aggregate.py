@@ -34,20 +34,6 @@ def bootstrap_interval(values: FloatArray, level: float = 0.95, seed: int = 0) -
     return low, high
 
 
-def on_grid(
-    x: Sequence[NDArray[Any]], y: Sequence[FloatArray], points: int = 100, *, shared: bool = False
-) -> tuple[FloatArray, FloatArray]:
-    """Curves of different lengths on one grid: x [points], y [n, points].
-
-    A curve that ended keeps its last value. With `shared` the grid goes only as far as the shortest of them, and is empty where
-    that ends before another begins.
-    """
-    begin, ends = max(float(steps[0]) for steps in x), [float(steps[-1]) for steps in x]
-    end = min(ends) if shared else max(ends)
-    grid = np.linspace(begin, end, points) if end >= begin else np.empty(0)
-    return grid, np.stack([np.interp(grid, steps, values) for steps, values in zip(x, y, strict=True)])
-
-
 @dataclass(frozen=True)
 class Band:
     """The interquartile mean of `n` curves and its 95 % interval: `x`, `mean`, `low`, `high` [points]."""
@@ -59,7 +45,12 @@ class Band:
     n: int
 
 
-def band(x: Sequence[NDArray[Any]], y: Sequence[FloatArray]) -> Band:
-    """Curves as one, as far as all of them go: beyond that it would be a mean of the few that trained on."""
-    grid, values = on_grid(x, y, shared=True)
+def band(x: Sequence[NDArray[Any]], y: Sequence[FloatArray], points: int = 100) -> Band:
+    """Curves as one, on a grid that goes only as far as all of them: beyond that it would be a mean of the few that trained on.
+
+    The grid is empty where one ends before another begins.
+    """
+    begin, end = max(float(steps[0]) for steps in x), min(float(steps[-1]) for steps in x)
+    grid = np.linspace(begin, end, points) if end >= begin else np.empty(0)
+    values = np.stack([np.interp(grid, steps, curve) for steps, curve in zip(x, y, strict=True)])
     return Band(grid, interquartile_mean(values), *bootstrap_interval(values), len(values))

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly.subplots import make_subplots
 
-from pgcore.aggregate import bootstrap_interval, interquartile_mean, on_grid
+from pgcore.aggregate import band
 from pgcore.runs.packing import Records, unpack_records
 
 NOTHING = unpack_records([])
@@ -102,7 +102,8 @@ def returns_chart(records: Records, window: int, solved_at: float | None = None)
 
 
 def seeds_chart(runs: Sequence[Records], window: int, solved_at: float | None = None) -> go.Figure:
-    """Several seeds: each run's moving average faintly, their interquartile mean, and its 95 % bootstrap interval."""
+    """Several seeds: each run's moving average faintly and, as far as all of them go, their interquartile mean and its 95 %
+    bootstrap interval."""
     figure = go.Figure()
     known = [records for records in runs if len(records.episode_returns)]
     curves = [trailing_mean(records.episode_returns, window) for records in known]
@@ -113,12 +114,11 @@ def seeds_chart(runs: Sequence[Records], window: int, solved_at: float | None = 
             x=x[rows], y=y[rows], mode="lines", line={"color": SKY, "width": 1}, opacity=0.5, showlegend=False, hoverinfo="skip"
         )
     if known:
-        grid, values = on_grid(steps, curves)
-        if len(known) > 1:
-            low, high = bootstrap_interval(values)
+        together = band(steps, curves)
+        if together.n > 1:
             figure.add_scatter(
-                x=np.concatenate([grid, grid[::-1]]),
-                y=np.concatenate([low, high[::-1]]),
+                x=np.concatenate([together.x, together.x[::-1]]),
+                y=np.concatenate([together.low, together.high[::-1]]),
                 fill="toself",
                 fillcolor="rgba(0,114,178,0.2)",
                 line={"width": 0},
@@ -126,10 +126,10 @@ def seeds_chart(runs: Sequence[Records], window: int, solved_at: float | None = 
                 hoverinfo="skip",
             )
         figure.add_scatter(
-            x=grid,
-            y=interquartile_mean(values),
+            x=together.x,
+            y=together.mean,
             mode="lines",
-            name=f"interquartile mean, n = {len(known)}",
+            name=f"interquartile mean, n = {together.n}",
             line={"color": BLUE, "width": 2.5},
             hovertemplate="%{x:,.0f} steps<br>%{y:.4~g}<extra></extra>",
         )

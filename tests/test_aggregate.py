@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import trim_mean
 
 from pgcore import aggregate
-from pgcore.aggregate import band, bootstrap_interval, interquartile_mean, on_grid
+from pgcore.aggregate import band, bootstrap_interval, interquartile_mean
 
 
 def test_the_middle_half_is_averaged():
@@ -42,13 +42,6 @@ def test_an_interval_worked_out_bit_by_bit_is_the_same(monkeypatch):
     at_once = bootstrap_interval(values)
     monkeypatch.setattr(aggregate, "MOST_AT_ONCE", 300)
     np.testing.assert_array_equal(bootstrap_interval(values), at_once)
-
-
-def test_a_curve_that_ended_keeps_its_last_value():
-    x, y = on_grid([np.array([1, 2]), np.array([1, 5])], [np.array([0.0, 1.0]), np.array([0.0, 4.0])], points=5)
-    np.testing.assert_array_equal(x, [1, 2, 3, 4, 5])
-    np.testing.assert_array_equal(y[0], [0, 1, 1, 1, 1])
-    np.testing.assert_array_equal(y[1], [0, 1, 2, 3, 4])
 
 
 def test_a_band_goes_only_as_far_as_all_of_its_curves():

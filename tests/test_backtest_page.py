@@ -45,7 +45,7 @@ def show() -> None:
     from pages.ui.server import store
 
     runs = store().runs()
-    show_results("stocks", runs[-1], runs)
+    show_results("stocks", runs[-1], store().evaluation(runs[-1].id, "final"), runs)
 
 
 def page() -> AppTest:
@@ -121,7 +121,7 @@ def show_readable() -> None:
     from pages.ui.server import store
 
     run = store().runs()[-1]
-    readable(show_results, run.id)("stocks", run, [run])
+    readable(show_results, run.id)("stocks", run, store().evaluation(run.id, "final"), [run])
 
 
 @pytest.mark.parametrize("lost", ["curves", "parts"])

@@ -113,6 +113,12 @@ def test_seeds_become_a_mean_and_an_interval_with_their_number():
     assert "95 % interval" in names(figure)
 
 
+def test_the_mean_of_seeds_goes_as_far_as_all_of_them():
+    short, long = records(20), records(30)
+    (mean,) = (trace for trace in charts.seeds_chart([short, long], 5).data if trace.name == "interquartile mean, n = 2")
+    assert mean.x[-1] == short.env_steps[short.episode_of[-1]] < long.env_steps[long.episode_of[-1]]
+
+
 @pytest.mark.parametrize("make", [
     lambda: charts.returns_chart(charts.NOTHING, 50, 475.0),
     lambda: charts.seeds_chart([charts.NOTHING, charts.NOTHING], 50),

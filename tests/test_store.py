@@ -574,9 +574,12 @@ def test_control_is_what_was_asked_last(store: RunStore) -> None:
     assert store.control(run_id) == Control("run", None, None)
     store.request(run_id, desired="pause", pace=2.5)
     store.request(run_id, pause_at=7)
-    assert store.control(run_id) == Control("pause", 2.5, 7)
+    asked_at = store.control(run_id).desired_at
+    assert store.control(run_id) == Control("pause", 2.5, 7, asked_at)
     store.request(run_id, desired="run", pace=None, pause_at=None)
-    assert store.control(run_id) == Control("run", None, None)
+    asked_again_at = store.control(run_id).desired_at
+    assert store.control(run_id) == Control("run", None, None, asked_again_at)
+    assert asked_again_at > asked_at > store.run(run_id).created.timestamp()
     for wrong in ({"pace": 0.0}, {"pace": math.nan}, {"pause_at": 0}):
         with pytest.raises(BadInput):
             store.request(run_id, **wrong)
@@ -804,7 +807,8 @@ def test_a_stale_run_that_is_asked_for_anything_else_stays_its_trainers(store: R
     store.request(run_id, desired="pause", pace=2.0)
     assert store.run(run_id).status == "stale"
     lost.heartbeat(run_id, 60.0)
-    assert (store.run(run_id).status, store.control(run_id)) == ("running", Control("pause", 2.0, None))
+    control = store.control(run_id)
+    assert (store.run(run_id).status, control.desired, control.pace) == ("running", "pause", 2.0)
 
 
 def test_a_stale_run_that_was_stopped_can_be_resumed(store: RunStore) -> None:

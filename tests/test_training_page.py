@@ -9,6 +9,7 @@ from pages.ui import server
 from pages.ui.controls import PACES
 from pages.ui.presets import CARTPOLE, STOCKS, Preset
 from pgcore.config import TrainConfig
+from pgcore.runs.worker import train_run
 from tests.test_app import board, train_to_the_end, value
 
 LONG = {"stop_when_solved": "off", "max_steps": "50000000"}
@@ -171,3 +172,15 @@ def test_what_a_run_does_once_it_has_learned_is_told(app, steps, desired, said):
     run = store.run(store.create_run(TrainConfig(max_steps=100)))
     assert live._state(replace(run, status="running", desired=desired), steps) == said
     assert live._state(replace(run, status="finished", solved=True), steps) == "solved"
+
+
+def test_a_run_without_an_evaluation_says_how_to_come_by_one(app):
+    def judge(*_):
+        raise RuntimeError
+
+    app()
+    store = server.store()
+    run = train_run(store, store.create_run(TrainConfig(max_steps=100)), judge=judge)
+    assert any(f"python -m pgcore evaluate {run.id}" in error.value for error in app(run=run.id).error)
+    store.set_status(run.id, "stopped")
+    assert any("Resume it" in info.value for info in app(run=run.id).info)

@@ -47,16 +47,11 @@ class Recorded:
         return self.runs[0]
 
 
-def show_results(page: str, run: Run, runs: list[Run]) -> None:
+def show_results(page: str, run: Run, result: dict[str, Any], runs: list[Run]) -> None:
     """The result of a run that has ended: verdict first, then curves, numbers, trades and the tools to doubt them.
 
     Above it the joined result of a walk-forward, once all its folds are over.
     """
-    result = store().evaluation(run.id, "final")
-    if result is None:
-        if run.updates:
-            st.info("There is no evaluation of this run: it ended before it was judged. Resume it, or train again.")
-        return
     folds = sorted(
         (each for each in runs if each.config.folds and each.config.seed == run.config.seed), key=lambda each: each.config.fold
     )

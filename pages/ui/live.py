@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -46,7 +47,7 @@ STATUS_WORDS = {
     "crashed": "its process is gone",
     "stale": "no sign of life",
 }
-ShowResult = Callable[[Run, list[Run]], None]
+ShowResult = Callable[[Run, dict[str, Any], list[Run]], None]
 
 
 def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) -> Run | None:
@@ -59,8 +60,18 @@ def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) ->
     shown, runs = st.fragment(told(_panel))(page, config, outcome) or (None, [])
     st.session_state[outcome] = _outcome(shown, runs)
     if shown is not None and shown.is_over:
-        st.fragment(readable(show_result, shown.id))(shown, runs)
+        st.fragment(readable(_result, shown.id))(show_result, shown, runs)
     return shown
+
+
+def _result(show_result: ShowResult, run: Run, runs: list[Run]) -> None:
+    result = store().evaluation(run.id, "final")
+    if result is not None:
+        show_result(run, result, runs)
+    elif run.status == "finished":
+        st.error(f"This run could not be judged. Try again with `python -m pgcore evaluate {run.id}`, which says why.")
+    elif run.updates:
+        st.info("There is no evaluation of this run: it ended before it was judged. Resume it, or train again.")
 
 
 def _panel(page: str, config: TrainConfig | None, outcome: str) -> tuple[Run | None, list[Run]]:

@@ -81,11 +81,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Control:
-    """What the page asks of a trainer: `pace` in updates a second, None for full speed; pause once at update `pause_at`."""
+    """What the page asks of a trainer: `pace` in updates a second, None for full speed; pause once at update `pause_at`.
+
+    `desired_at` is when it was last told to run, pause or stop, in seconds; None for never.
+    """
 
     desired: Desired
     pace: float | None
     pause_at: int | None
+    desired_at: float | None = None
 
 
 @lru_cache(maxsize=1000)

@@ -192,7 +192,7 @@ class RunStore(RunData):
             row = connection.execute(_CONTROL, which).first()
         if row is None:
             raise no_run(run_id)
-        return Control(row.desired, row.pace, row.pause_at)
+        return Control(row.desired, row.pace, row.pause_at, row.desired_at)
 
     def queue_length(self) -> int:
         with self._reading() as connection:
@@ -293,7 +293,9 @@ def _place_in_queue() -> sa.ColumnElement[int]:
 
 _WITH_POSITION = sa.select(runs, _place_in_queue().label("position"))
 _ONE_RUN = _WITH_POSITION.where(runs.c.key == sa.bindparam("of_key"))
-_CONTROL = sa.select(runs.c.desired, runs.c.pace, runs.c.pause_at).where(runs.c.key == sa.bindparam("of_key"))
+_CONTROL = sa.select(runs.c.desired, runs.c.pace, runs.c.pause_at, runs.c.desired_at).where(
+    runs.c.key == sa.bindparam("of_key")
+)
 
 
 def _tags(tags: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """The process that trains one run: `python -m pgcore.runs.worker` gets ready, reads a run id, trains that run and ends."""
 
+import _thread
 import contextlib
 import os
 import signal
@@ -30,6 +31,7 @@ from pgcore.trainer import Trainer
 
 READY = "ready"
 EVALUATION_S = 600.0
+LISTEN_EVERY_S = 0.3
 PARK_AFTER_S = 60.0
 NICENESS = 5
 MAX_ERROR = 20_000
@@ -50,8 +52,9 @@ def train_run(
     """Train a run that is queued, or was handed to this process, to its end, from its last checkpoint; how it stands then.
 
     It ends when the trainer does, on request, on SIGTERM or SIGINT (then without an evaluation), and as failed where the
-    trainer raises. Raises BadInput where the run is not to be had, Superseded where another process took it over,
-    StoreError where the store stayed away for minutes.
+    trainer raises. A stop asked for while it is being judged ends that too: it is judged when resumed. Raises BadInput where
+    the run is not to be had, Superseded where another process took it over, StoreError where the store stayed away for
+    minutes.
     """
     torch.set_num_threads(1)
     journal = Journal(store, run_id)
@@ -67,7 +70,10 @@ def train_run(
             status = attempt.train()
             solved = bool(attempt.trainer.solved)
             if status != "paused" and journal.update > 0 and not is_ended():
-                _evaluate(journal, lambda: _result(run, attempt, judge, prices))
+                try:
+                    _evaluate(journal, lambda: _result(run, attempt, judge, prices))
+                except _GivenUp:
+                    status = "stopped"
         except (Superseded, StoreError):
             raise
         except BadInput as problem:
@@ -98,16 +104,51 @@ def _result(run: Run, attempt: Attempt, judge: Judge, prices: PriceSeries | None
     return judge(run.config, policy_from_bytes(state), prices) | {"checkpoint": checkpoint}
 
 
+class _GivenUp(BaseException):
+    """Somebody would rather have an end than a result."""
+
+
 def _evaluate(journal: Journal, judge: Callable[[], dict[str, Any]]) -> None:
-    """A result that cannot be had is an event of the run, not its failure."""
+    """A result that cannot be had is an event of the run, not its failure. Raises _GivenUp."""
     journal.flush(expected_next_s=EVALUATION_S)  # the last policies may be the best: they are chosen from what is in the store
     try:
-        journal.evaluation = judge()
+        with _until_stopped(journal):
+            journal.evaluation = judge()
     except (Superseded, StoreError):
         raise
     except Exception:
         message = traceback.format_exc()[-MAX_ERROR:]
         journal.insist(lambda: journal.store.add_event(journal.run_id, "evaluation failed", message))
+
+
+@contextmanager
+def _until_stopped(journal: Journal) -> Iterator[None]:
+    """A judge has no moment at which to look what is wanted: a stop asked for from now on, or a signal, raises _GivenUp."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    is_done, known = threading.Event(), journal.control.desired_at
+
+    def give_up(*_: object) -> None:
+        if not is_done.is_set():
+            is_done.set()
+            raise _GivenUp
+
+    def listen() -> None:
+        while not is_done.wait(LISTEN_EVERY_S):
+            with contextlib.suppress(BadInput, StoreError):  # without the run or the store the judge's own words come to it
+                control = journal.store.control(journal.run_id)
+                if control.desired == "stop" and control.desired_at != known:
+                    _thread.interrupt_main(signal.SIGTERM)
+
+    listener = threading.Thread(target=listen, name="until-stopped")
+    with _handling_signals(give_up):
+        listener.start()
+        try:
+            yield
+        finally:
+            is_done.set()
+            listener.join()
 
 
 @contextmanager
@@ -123,12 +164,18 @@ def _ending_signals() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with _handling_signals(note):
         yield lambda: bool(received)
+
+
+@contextmanager
+def _handling_signals(handler: Callable[[int, object], None]) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 class _TakenBack(Exception):
