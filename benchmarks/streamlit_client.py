@@ -85,7 +85,8 @@ class Session:
     async def open(cls, address: str, page: str = "", query: str = "") -> Self:
         """Do as a browser that follows a link: the health check for the cookie, the websocket, the first run."""
         session = cls(address, page, query)
-        session.http = httpx.AsyncClient(base_url=address, timeout=PATIENCE_S)
+        # The server closes what was idle for 5 s: a browser then asks again, this client asks anew from the start.
+        session.http = httpx.AsyncClient(base_url=address, timeout=PATIENCE_S, limits=httpx.Limits(keepalive_expiry=2.0))
         await session.http.get("/_stcore/health")
         session.token = session.http.cookies.get("_streamlit_xsrf") or ""
         host = urlsplit(address).netloc
