@@ -153,7 +153,7 @@ class Worker:
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": path},
             text=True,
-            start_new_session=True,
+            process_group=0,
         )
         self.is_idle = True
         self._say(config.replace(seed=seed).to_json())

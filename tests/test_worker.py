@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import sqlalchemy as sa
 
@@ -30,7 +31,7 @@ from pgcore.runs.journal import Journal
 from pgcore.runs.process import Process, this_process
 from pgcore.runs.run import Run
 from pgcore.runs.store import RunStore
-from pgcore.runs.worker import EVALUATION_S, train_run
+from pgcore.runs.worker import AUTOGROUP, EVALUATION_S, NICENESS, train_run
 from pgcore.trainer import Trainer
 from tests.walker import Walker, alike, updates
 
@@ -669,6 +670,15 @@ def test_a_worker_trains_the_run_it_is_given_though_nobody_listens_any_more(tmp_
     assert (run.status, run.process.pid) == ("finished", worker.pid)
     assert store.records(run_id).rows()[-1].env_steps == run.env_steps
     assert alike(store.records(run_id).rows())[0].update == alike(list(Trainer(run.config)))[0].update == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no niceness")
+def test_a_worker_gives_way_to_the_pages_and_so_does_its_session_where_those_share_the_cores(tmp_path: Path) -> None:
+    worker = start_worker(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    assert psutil.Process(worker.pid).nice() == psutil.Process().nice() + NICENESS
+    if AUTOGROUP.exists():
+        assert Path(f"/proc/{worker.pid}/autogroup").read_text().strip().endswith(f"nice {NICENESS}")
+    worker.communicate(timeout=PATIENCE_S)
 
 
 def test_a_worker_whose_server_goes_away_ends_quietly(tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -34,6 +36,7 @@ EVALUATION_S = 600.0
 LISTEN_EVERY_S = 0.3
 PARK_AFTER_S = 60.0
 NICENESS = 5
+AUTOGROUP = Path("/proc/self/autogroup")
 MAX_ERROR = 20_000
 
 MakeTrainer = Callable[[TrainConfig, PriceSeries | None], Trainable]
@@ -229,8 +232,22 @@ def _give_way() -> None:
     are as fast."""
     if sys.platform == "win32":
         psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
-    else:
-        os.nice(NICENESS)  # beyond what the server has: less is not for everybody to take
+        return
+    os.nice(NICENESS)  # beyond what the server has: less is not for everybody to take
+    if os.getsid(0) == os.getpid():
+        _have_session_give_way()
+
+
+def _have_session_give_way() -> None:
+    """Linux may share the cores among sessions, as equals, and look at niceness only within each."""
+    with contextlib.suppress(OSError):  # it does not
+        while True:
+            try:
+                AUTOGROUP.write_text(str(NICENESS), encoding="ascii")
+            except BlockingIOError:  # it heard another one less than a tenth of a second ago
+                time.sleep(0.1)
+            else:
+                return
 
 
 if __name__ == "__main__":
