@@ -20,14 +20,16 @@ def share(values: list[float], part: float) -> float:
 
 
 def watching(sessions: int, runs: int, seconds: float, updates: int) -> dict[str, Any]:
-    """Sessions watch runs that train as the app lets them: as many at once as there are cores, the others waiting.
+    """Sessions watch runs that all train, on however few cores.
 
-    They begin once so many updates are made: soon after, pages keep the most they ever do, and from then on the memory does
-    not grow, or something is wrong.
+    They begin once a run has made so many updates: soon after, pages keep the most they ever do, and from then on the memory
+    does not grow, or something is wrong.
     """
-    with served() as app:
+    with served({"PGLAB_TRAINERS": str(runs)}) as app:
         await_warm(app)
-        configs = (TrainConfig(seed=seed, stop_when_solved=False, max_steps=1_000_000_000) for seed in range(runs))
+        configs = (
+            TrainConfig(estimator="a2c", seed=seed, stop_when_solved=False, max_steps=1_000_000_000) for seed in range(runs)
+        )
         ids = [app.store.create_run(config) for config in configs]
         while max(run.updates for run in app.store.runs()) <= updates:
             time.sleep(0.5)

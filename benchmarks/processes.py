@@ -83,9 +83,9 @@ def serve(home: Path, environment: Mapping[str, str] = {}) -> Served:
 
 
 @contextmanager
-def served(*, wait: bool = True) -> Iterator[Served]:
+def served(environment: Mapping[str, str] = {}, *, wait: bool = True) -> Iterator[Served]:
     """Serve the app as long as the block lasts; without `wait`, from the moment its process was started."""
-    with tempfile.TemporaryDirectory() as directory, ended(serve(Path(directory))) as app:
+    with tempfile.TemporaryDirectory() as directory, ended(serve(Path(directory), environment)) as app:
         if wait:
             await_healthy(app)
         yield app

@@ -28,10 +28,11 @@ from pgcore.runs.attempt import Attempt, policy_stride
 from pgcore.runs.data import Superseded
 from pgcore.runs.database import StoreError
 from pgcore.runs.journal import Journal
+from pgcore.runs.pool import cores
 from pgcore.runs.process import Process, this_process
 from pgcore.runs.run import Run
 from pgcore.runs.store import RunStore
-from pgcore.runs.worker import AUTOGROUP, EVALUATION_S, NICENESS, train_run
+from pgcore.runs.worker import AUTOGROUP, EVALUATION_S, train_run
 from pgcore.trainer import Trainer
 from tests.walker import Walker, alike, updates
 
@@ -673,11 +674,16 @@ def test_a_worker_trains_the_run_it_is_given_though_nobody_listens_any_more(tmp_
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no niceness")
-def test_a_worker_gives_way_to_the_pages_and_so_does_its_session_where_those_share_the_cores(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("to_a_core", "more"), [(1, 5), (2, 10), (100, 19)])
+def test_a_worker_gives_way_to_the_pages_and_so_does_its_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to_a_core: int, more: int
+) -> None:
+    monkeypatch.setenv("PGLAB_TRAINERS", str(to_a_core * cores()))
     worker = start_worker(f"sqlite:///{tmp_path / 'runs.sqlite'}")
-    assert psutil.Process(worker.pid).nice() == psutil.Process().nice() + NICENESS
+    niceness = psutil.Process(worker.pid).nice()
+    assert niceness == min(19, psutil.Process().nice() + more)
     if AUTOGROUP.exists():
-        assert Path(f"/proc/{worker.pid}/autogroup").read_text().strip().endswith(f"nice {NICENESS}")
+        assert Path(f"/proc/{worker.pid}/autogroup").read_text().strip().endswith(f"nice {niceness}")
     worker.communicate(timeout=PATIENCE_S)
 
 

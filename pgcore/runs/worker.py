@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -27,6 +28,7 @@ from pgcore.runs.data import Snapshot, Superseded
 from pgcore.runs.database import StoreError
 from pgcore.runs.journal import Journal
 from pgcore.runs.judgement import validated
+from pgcore.runs.pool import cores, most_trainers
 from pgcore.runs.run import Run, Status
 from pgcore.runs.store import RunStore, resolve_prices
 from pgcore.trainer import Trainer
@@ -229,21 +231,21 @@ def _let_go() -> None:
 
 def _give_way() -> None:
     """Getting ready and training take what the pages leave, so that they answer at once while every core trains; alone they
-    are as fast."""
+    are as fast. The more trainers there may be to a core, the more each gives way."""
     if sys.platform == "win32":
         psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
         return
-    os.nice(NICENESS)  # beyond what the server has: less is not for everybody to take
+    niceness = os.nice(min(19, NICENESS * math.ceil(most_trainers() / cores())))  # beyond the server's: less is not for all
     if os.getsid(0) == os.getpid():
-        _have_session_give_way()
+        _have_session_give_way(niceness)
 
 
-def _have_session_give_way() -> None:
+def _have_session_give_way(niceness: int) -> None:
     """Linux may share the cores among sessions, as equals, and look at niceness only within each."""
     with contextlib.suppress(OSError):  # it does not
         while True:
             try:
-                AUTOGROUP.write_text(str(NICENESS), encoding="ascii")
+                AUTOGROUP.write_text(str(niceness), encoding="ascii")
             except BlockingIOError:  # it heard another one less than a tenth of a second ago
                 time.sleep(0.1)
             else:
