@@ -1,5 +1,6 @@
 """Train on a price history, and be told what it would have earned where it never trained."""
 
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -14,7 +15,7 @@ from pages.ui.text import plain
 from pgcore import market_charts
 from pgcore.config import SETTINGS, TrainConfig
 from pgcore.errors import BadInput
-from pgcore.market.parts import split
+from pgcore.market.parts import Part, split, walk_forward
 from pgcore.market.prices import PriceSeries
 
 PAGE = "stocks"
@@ -43,25 +44,34 @@ def _cut() -> None:
     st.session_state[f"{PAGE}.validation_share"] = min(second - first, 50) / 100
 
 
+def parts_of(prices: PriceSeries, config: TrainConfig) -> list[Part]:
+    """The parts of a history as its chart shows them: of a walk-forward those of its first fold, and every test piece."""
+    first, *later = walk_forward(config, prices, config.folds, config.anchored) if config.folds else [split(config, prices)]
+    train, *rest = first.parts
+    if later:
+        rest[-1] = replace(rest[-1], name=f"test, {config.folds} pieces")
+    whole = replace(train, start=0)  # what its first mean is made of belongs to it
+    return [whole, *rest, *(replace(fold.test, name="") for fold in later)]
+
+
 def show_prices(prices: PriceSeries, config: TrainConfig) -> bool:
     """The history with its moving average and its parts; False (with a sentence) where it cannot be trained on."""
+    parts = []
     try:
-        borders = {part.name: (part.start, part.stop - 1) for part in split(config, prices).parts}
-        borders["train"] = (0, borders["train"][1])  # what its first mean is made of belongs to it
+        parts = parts_of(prices, config)
     except BadInput as error:
-        borders = {}
         st.error(plain(error))
     identity = f"price-{st.session_state[f'{PAGE}.prices']}"
 
     def look(at: str) -> Frame:
         window = SETTINGS["window"].check(SETTINGS["window"].parse(at))
         alt = f"Closing prices of {prices.name} with their moving average over {window} rows."
-        return Frame([Chart(as_json(market_charts.price_chart(prices, window, borders)), identity, alt, height=230)])
+        return Frame([Chart(as_json(market_charts.price_chart(prices, window, parts)), identity, alt, height=230)])
 
     window = config.window
     board(look(str(window)), key=f"{PAGE}.price", look=look, slider=f"{PAGE}.window", at=window)
     part_slider()
-    return bool(borders)
+    return bool(parts)
 
 
 with st.sidebar:

@@ -5,6 +5,7 @@ Names that people gave are escaped: plotly reads some HTML in texts.
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import chain, cycle
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +17,7 @@ from plotly.subplots import make_subplots
 from pgcore.charts import ACTION_COLOURS, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, figure_of, frame, framed, thin
 from pgcore.market.accounts import Backtest
 from pgcore.market.backtest import Comparison
+from pgcore.market.parts import Part
 from pgcore.market.prices import PriceSeries, moving_average
 from pgcore.market.statistics import drawdown
 
@@ -30,8 +32,8 @@ STRATEGIES: Mapping[str, tuple[str, str]] = {
 }
 
 
-def price_chart(prices: PriceSeries, window: int, borders: Mapping[str, tuple[int, int]], *, height: int = 260) -> go.Figure:
-    """Closes and their moving average, with each part of the history (name -> first and last row) shaded and named."""
+def price_chart(prices: PriceSeries, window: int, parts: Sequence[Part], *, height: int = 260) -> go.Figure:
+    """Closes and their moving average, with each part of the history shaded and named."""
     rows = thin(len(prices))
     line = {"type": "scatter", "mode": "lines", "x": _milliseconds(prices.dates[rows])}
     average = moving_average(prices.close, window)[rows]
@@ -42,7 +44,7 @@ def price_chart(prices: PriceSeries, window: int, borders: Mapping[str, tuple[in
     layout = frame(escape(prices.name), "", "price") | {"height": height, "hovermode": "x unified"}
     layout["xaxis"] |= {"type": "date", "hoverformat": _moment(prices.dates)}
     layout["hoverlabel"] = {"namelength": -1}
-    layout |= _shades({name: (str(prices.dates[first]), str(prices.dates[last])) for name, (first, last) in borders.items()})
+    layout |= _shades([(part.name, *prices.dates[[part.start, part.stop - 1]].astype(str)) for part in parts])
     return figure_of(traces, layout)
 
 
@@ -116,8 +118,7 @@ def equity_chart(parts: Mapping[str, Comparison], truth: Mapping[str, Backtest] 
     layout["yaxis"] |= {"type": "log", "domain": [0.32, 1.0]}
     layout["legend"] |= {"y": -0.12, "yanchor": "top"}  # below: where it is narrow it takes three lines
     layout["yaxis2"] = {"title": {"text": "drawdown"}, "tickformat": ".0%", "domain": [0.0, 0.26]}
-    days = {part: compared.agent.dates[[0, -1]].astype(str) for part, compared in parts.items()}
-    layout |= _shades({part: (first, last) for part, (first, last) in days.items()})
+    layout |= _shades([(part, *compared.agent.dates[[0, -1]].astype(str)) for part, compared in parts.items()])
     return figure_of(traces, layout)
 
 
@@ -202,10 +203,10 @@ def _milliseconds(dates: NDArray[np.datetime64]) -> NDArray[np.float64]:
     return dates.astype("datetime64[ms]").astype(np.float64)
 
 
-def _shades(parts: Mapping[str, tuple[str, str]]) -> dict[str, Any]:
-    """A shade of its own for each part of a history (name -> first and last date), over all rows, and its name: a layout."""
+def _shades(parts: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
+    """A shade for each part of a history (name, first and last date), unlike those beside it, and its name: a layout."""
     shapes, names = [], []
-    for shade, (name, (first, last)) in zip(SHADES, parts.items(), strict=False):
+    for shade, (name, first, last) in zip(chain(SHADES, cycle((0.26, SHADES[-1]))), parts, strict=False):
         area = {"type": "rect", "xref": "x", "yref": "paper", "x0": first, "x1": last, "y0": 0, "y1": 1}
         shapes.append(area | {"fillcolor": GREY, "opacity": shade, "line": {"width": 0}, "layer": "below"})
         place = {"xref": "x", "yref": "paper", "x": first, "y": 1, "xanchor": "left", "yanchor": "top"}

@@ -28,6 +28,11 @@ def board(at, key):
     return boards[0].json if boards else ""
 
 
+def drawn(at, key):
+    """The first figure of a board."""
+    return json.loads(json.loads(board(at, key))["frame"]["charts"][0]["figure"])
+
+
 def train_to_the_end(at, page="cartpole"):
     at.button(key=f"{page}.train").click().run()
     for _ in range(300):
@@ -102,6 +107,12 @@ def test_a_synthetic_market_is_chosen_by_a_link(app, kind):
     assert value(at, "prices", "stocks").startswith(f"synthetic:{kind},")
     assert "seed 3" in board(at, "stocks.price")
     assert any("At your costs" in caption.value for caption in at.caption)
+
+
+def test_every_test_piece_of_a_walk_forward_is_shown_before_it_is_walked(app):
+    at = app("stocks.py", folds="4")
+    names = [note["text"] for note in drawn(at, "stocks.price")["layout"]["annotations"]]
+    assert names == ["train", "validation", "test, 4 pieces", "", "", ""]
 
 
 def test_what_is_folded_away_keeps_its_value(app):

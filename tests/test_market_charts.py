@@ -7,7 +7,7 @@ import pytest
 from pgcore import market_charts
 from pgcore.config import TrainConfig
 from pgcore.market.backtest import compare, evaluate_parts
-from pgcore.market.parts import split
+from pgcore.market.parts import Part, split
 from pgcore.market.prices import PriceSeries, load_sample
 
 
@@ -28,7 +28,7 @@ def names(figure):
 
 
 def test_the_price_chart_names_and_shades_each_part():
-    figure = market_charts.price_chart(load_sample("sp500"), 20, {"train": (20, 3000), "test": (3000, 5030)})
+    figure = market_charts.price_chart(load_sample("sp500"), 20, [Part("train", 20, 3000), Part("test", 3000, 5031)])
     assert [note.text for note in figure.layout.annotations] == ["train", "test"]
     assert len(figure.layout.shapes) == 2
     assert "mean of 20 before" in names(figure)
@@ -38,7 +38,7 @@ def test_the_price_chart_names_and_shades_each_part():
 def test_a_name_that_somebody_gave_is_shown_as_text():
     prices = load_sample("sp500").between(0, 100)
     fields = (prices.dates, prices.open, prices.high, prices.low, prices.close, prices.volume)
-    figure = market_charts.price_chart(PriceSeries(*fields, name="<a href='x'>y</a>"), 20, {})
+    figure = market_charts.price_chart(PriceSeries(*fields, name="<a href='x'>y</a>"), 20, [])
     assert "<a" not in figure.layout.title.text
 
 
