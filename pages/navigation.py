@@ -14,6 +14,8 @@ st.html("""<style>
 [role="radio"][aria-checked="true"] p, [aria-pressed="true"] p { color: light-dark(#00507f, #9bd3fa) !important; }
 button[kind="primary"]:not(:disabled) :is(p, kbd, span) { color: light-dark(#ffffff, #06121b) !important; }
 kbd { opacity: 1 !important; }
+/* The handles of the parts stand under their borders in the chart above, whose margins these are, less the track's own. */
+.st-key-stocks-parts { padding: 0 12px 0 44px; }
 /* An equation is a hair wider than its box, which would make that a place to scroll that no key reaches. */
 .katex-display { padding: 6px 4px; }
 @media (max-width: 640px) {

@@ -13,7 +13,7 @@ from pages.ui.presets import STOCKS
 from pages.ui.prices import price_picker
 from pages.ui.text import plain
 from pgcore import market_charts
-from pgcore.config import SETTINGS, TrainConfig
+from pgcore.config import MOST_BEFORE_TEST, SETTINGS, TrainConfig
 from pgcore.errors import BadInput
 from pgcore.market.parts import Part, split, walk_forward
 from pgcore.market.prices import PriceSeries
@@ -22,13 +22,13 @@ PAGE = "stocks"
 
 
 def part_slider() -> None:
-    """Two handles on the history: where training ends, and where the test begins."""
+    """Two handles, each under its border in the history above: where training ends, and where the test begins."""
     train, validation = (st.session_state[f"{PAGE}.{name}"] for name in ("train_share", "validation_share"))
     st.session_state[f"{PAGE}.parts"] = (round(100 * train), round(100 * (train + validation)))
     st.slider(
         "Train until · test from",
-        10,
-        95,
+        0,
+        100,
         key=f"{PAGE}.parts",
         format="%d%%",
         on_change=_cut,
@@ -38,10 +38,18 @@ def part_slider() -> None:
 
 
 def _cut() -> None:
-    first, second = st.session_state[f"{PAGE}.parts"]
-    first = min(first, 90)
-    st.session_state[f"{PAGE}.train_share"] = first / 100
-    st.session_state[f"{PAGE}.validation_share"] = min(second - first, 50) / 100
+    """Take the shares from the handles, as near as they may be."""
+    first, second = (share / 100 for share in st.session_state[f"{PAGE}.parts"])
+    train = _within("train_share", first)
+    st.session_state[f"{PAGE}.train_share"] = train
+    st.session_state[f"{PAGE}.validation_share"] = _within("validation_share", round(min(second, MOST_BEFORE_TEST) - train, 2))
+
+
+def _within(name: str, share: float) -> float:
+    setting = SETTINGS[name]
+    assert setting.low is not None
+    assert setting.high is not None
+    return min(max(share, setting.low), setting.high)
 
 
 def parts_of(prices: PriceSeries, config: TrainConfig) -> list[Part]:
@@ -49,7 +57,7 @@ def parts_of(prices: PriceSeries, config: TrainConfig) -> list[Part]:
     first, *later = walk_forward(config, prices, config.folds, config.anchored) if config.folds else [split(config, prices)]
     train, *rest = first.parts
     if later:
-        rest[-1] = replace(rest[-1], name=f"test, {config.folds} pieces")
+        rest[-1] = replace(rest[-1], name=f"{config.folds} tests")
     whole = replace(train, start=0)  # what its first mean is made of belongs to it
     return [whole, *rest, *(replace(fold.test, name="") for fold in later)]
 

@@ -18,6 +18,8 @@ from pgcore.settings import Setting as Setting
 from pgcore.settings import spell as spell
 from pgcore.tasks import TASKS, find_task
 
+MOST_BEFORE_TEST = 0.95  # of a history
+
 _UNSET: Any = object()
 
 
@@ -157,7 +159,7 @@ class TrainConfig:
             given = getattr(self, name)
             value = fitted.get(name, setting).check(wanted[name] if given is _UNSET else given)
             object.__setattr__(self, name, value)
-        if self.train_share + self.validation_share > 0.95:
+        if round(self.train_share + self.validation_share, 9) > MOST_BEFORE_TEST:
             raise BadInput("Training and validation part together leave less than 5 % for the test: make one of them smaller.")
         if self.fold >= max(self.folds, 1):
             raise BadInput(f"Fold {self.fold} is not there: with {self.folds} folds give 0 to {max(self.folds, 1) - 1}.")

@@ -112,7 +112,7 @@ def test_a_synthetic_market_is_chosen_by_a_link(app, kind):
 def test_every_test_piece_of_a_walk_forward_is_shown_before_it_is_walked(app):
     at = app("stocks.py", folds="4")
     names = [note["text"] for note in drawn(at, "stocks.price")["layout"]["annotations"]]
-    assert names == ["train", "validation", "test, 4 pieces", "", "", ""]
+    assert names == ["train", "validation", "4 tests", "", "", ""]
 
 
 def test_what_is_folded_away_keeps_its_value(app):

@@ -229,6 +229,19 @@ def test_upload_prices_on_stocks_and_train_on_them(page, address):
     assert page.complaints == []
 
 
+@pytest.mark.parametrize("width", [1440, 400])
+def test_the_handles_of_the_parts_stand_under_their_borders(page, address, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{address}/stocks")
+    borders = page.locator(".st-key-stocks-price .shapelayer path")
+    handles = page.locator(".st-key-stocks-parts").get_by_test_id("stSliderThumbValue")
+    expect(borders).to_have_count(3)
+    expect(handles).to_have_count(2)
+    for border, handle in ((1, 0), (2, 1)):
+        shade, knob = borders.nth(border).bounding_box(), handles.nth(handle).bounding_box()
+        assert knob["x"] + knob["width"] / 2 == pytest.approx(shade["x"], abs=0.01 * width)
+
+
 def test_a_wrong_file_is_refused_in_the_browser_too(page, address):
     page.goto(f"{address}/stocks")
     page.get_by_role("radio", name="Upload").or_(page.get_by_role("button", name="Upload", exact=True)).first.click()

@@ -184,3 +184,18 @@ def test_a_run_without_an_evaluation_says_how_to_come_by_one(app):
     assert any(f"python -m pgcore evaluate {run.id}" in error.value for error in app(run=run.id).error)
     store.set_status(run.id, "stopped")
     assert any("Resume it" in info.value for info in app(run=run.id).info)
+
+
+@pytest.mark.parametrize(("handles", "shares"), [
+    ((50, 70), (0.5, 0.2)),
+    ((0, 30), (0.1, 0.2)),
+    ((100, 100), (0.9, 0.05)),
+    ((20, 100), (0.2, 0.5)),
+    ((70, 70), (0.7, 0.0)),
+])  # fmt: skip
+def test_the_handles_of_the_parts_go_as_far_as_the_shares_may(app, handles, shares):
+    at = app("stocks.py")
+    at.slider(key="stocks.parts").set_value(handles).run()
+    assert (value(at, "train_share", "stocks"), value(at, "validation_share", "stocks")) == pytest.approx(shares)
+    assert not at.error
+    assert not at.button(key="stocks.train").disabled
