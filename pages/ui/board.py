@@ -197,8 +197,9 @@ def as_json(figure: go.Figure) -> str:
     return to_json_plotly(drawn)
 
 
-def still_chart(figure: go.Figure, *, key: str, alt: str, height: int | str = "content") -> None:
+def still_chart(figure: go.Figure, *, key: str, alt: str, height: int) -> None:
     """Show a figure that changes only when the person changes something. Nothing of it can be sent anywhere else."""
+    figure.update_layout(height=height)  # or it is drawn 450 pixels high at first, in a box that scrolls
     image = {"filename": key, "scale": 2}
     config = {"displaylogo": False, "modeBarButtonsToRemove": ["sendChartToCloud"], "toImageButtonOptions": image}
     st.plotly_chart(figure, key=key, height=height, alt=alt, config=config)
