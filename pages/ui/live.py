@@ -158,7 +158,14 @@ def _choose(page: str, runs: list[Run]) -> Run | None:
         names = {run.id: _member_name(run) for run in runs}
         if st.session_state.get(f"{page}.member") not in names:
             st.session_state[f"{page}.member"] = runs[0].id
-        st.segmented_control("Shown", list(names), format_func=names.__getitem__, required=True, key=f"{page}.member")
+        st.segmented_control(
+            "Run shown in detail",
+            list(names),
+            format_func=names.__getitem__,
+            required=True,
+            key=f"{page}.member",
+            label_visibility="collapsed",
+        )
     return _shown(page, runs)
 
 
