@@ -295,6 +295,19 @@ def test_how_often_the_store_was_asked_in_vain_is_shown(app):
     assert "store busy, tried again 3 ×" in look(at, "cartpole.board").json()["said"]
 
 
+def test_a_trainer_that_breaks_its_promise_of_a_sign_of_life_is_told(app):
+    from pages.ui import server
+    from pgcore.runs.process import this_process
+
+    run_id = server.store().create_run(TrainConfig(stop_when_solved=False), process=this_process())
+    mine = server.store().claim(run_id, this_process())
+    mine.heartbeat(run_id, 60.0)
+    at = app(run=run_id)
+    assert "sign of life" not in json.loads(board(at, "cartpole.board"))["frame"]["said"]
+    mine.heartbeat(run_id, -1.0)
+    assert "no sign of life for 0." in look(at, "cartpole.board").json()["said"]
+
+
 def look_until(at, holds):
     found = {}
 

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -316,6 +317,8 @@ def _said(run: Run, records: Records, runs: list[Run]) -> str:
             parts.append(f"at most {_duration((run.config.max_steps - steps) / rate)} left")
     if retries := sum(member.store_retries for member in runs):
         parts.append(f"store busy, tried again {retries:,} ×")
+    if (silence := _silence(run)) is not None:
+        parts.append(f"no sign of life for {_duration(silence)}, Stop ends it")
     if len(runs) > 1:
         parts.append(f"{sum(member.is_over for member in runs)} of {len(runs)} runs done")
     return " · ".join(parts)
@@ -330,6 +333,14 @@ def _state(run: Run, steps: int) -> str:
     if not run.solved:
         return word
     return "solved" if run.status == "finished" else f"{word}, solved"
+
+
+def _silence(run: Run) -> float | None:
+    """Seconds since the last sign of life of a trainer that has promised one since; None while it keeps its word."""
+    now = datetime.now(UTC)
+    if run.status != "running" or run.heartbeat is None or run.expected is None or now < run.expected:
+        return None
+    return (now - run.heartbeat).total_seconds()
 
 
 def _numbers(records: Records) -> list[Number]:
