@@ -37,11 +37,12 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     """The app with a data directory of its own, opened on any page with any link."""
     import streamlit as st
 
-    from pages.ui import server
+    from pages.ui import server, stream
 
     monkeypatch.setenv("PGLAB_HOME", str(tmp_path))
     monkeypatch.delenv("PGLAB_DATABASE_URL", raising=False)
     server.close()
+    stream._streams.clear()  # the session of every AppTest is called the same: a browser has asked for none of its boards yet
     st.cache_resource.clear()
     st.cache_data.clear()
 

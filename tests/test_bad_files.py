@@ -141,12 +141,17 @@ class TestBadInput:
         with pytest.raises(PriceError, match="pack it again"):
             import_prices(whole[:45] + b"\xff" * 5 + whole[50:])
 
-    def test_a_sheet_that_a_workbook_lists_many_times_is_read_once(self):
+    def test_a_sheet_that_a_workbook_lists_many_times_is_read_once_or_refused(self):
         packed = io.BytesIO(workbook([["Date", "Close"], *([45293 + i, 1.5 + i] for i in range(5))]))
         with zipfile.ZipFile(packed, "a") as archive:
             archive.infolist().extend(archive.infolist() * 20)
             archive.comment = b"written anew, with its directory"
-        assert import_prices(packed.getvalue()).report.encoding == "Excel workbook"
+        try:
+            report = import_prices(packed.getvalue()).report
+        except PriceError as error:  # what Python 3.11.8 and later say, and patched earlier ones
+            assert "Overlapped entries" in str(error)
+        else:
+            assert report.encoding == "Excel workbook"
 
     def test_a_workbook_that_counts_from_1904(self):
         packed = io.BytesIO()
