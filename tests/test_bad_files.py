@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import tracemalloc
 import zipfile
 
@@ -147,11 +148,10 @@ class TestBadInput:
             archive.infolist().extend(archive.infolist() * 20)
             archive.comment = b"written anew, with its directory"
         try:
-            report = import_prices(packed.getvalue()).report
-        except PriceError as error:  # what Python 3.11.8 and later say, and patched earlier ones
-            assert "Overlapped entries" in str(error)
-        else:
-            assert report.encoding == "Excel workbook"
+            outcome = import_prices(packed.getvalue()).report.encoding
+        except PriceError as error:  # Python 3.11.8 and later, and patched earlier ones, do not open it
+            outcome = str(error)
+        assert re.search("^Excel workbook$|Overlapped entries", outcome)
 
     def test_a_workbook_that_counts_from_1904(self):
         packed = io.BytesIO()
