@@ -262,7 +262,7 @@ function tell(place, notice) {
   place.hidden = !notice;
   if (!notice) return;
   place.className = `notice ${notice.is_good ? "good" : "doubt"}`;
-  const texts = [notice.text, ...notice.more];
+  const texts = [notice.text, ...notice.more].map((text) => text.replaceAll(" %", "\u00a0%")); // no line begins with it
   children(place, texts.length, () => made("p")).forEach((node, i) => write(node, texts[i]));
 }
 
