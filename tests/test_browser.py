@@ -475,10 +475,14 @@ def test_live_charts_keep_their_node_and_zoom_while_training(page, address):
 
 
 def test_the_moving_average_follows_its_slider_while_it_is_dragged(page, address):
+    held_back = []
+    page.route("**/Slider.*.js", lambda request: held_back.append(request))
     page.goto(f"{address}/stocks")
     chart = page.locator(".live-chart").first
     name = "node => node._fullData?.[1]?.name"
     page.wait_for_function("document.querySelector('.live-chart')?._fullData?.[1]?.name === 'mean of 20 before'")
+    (slider,) = held_back  # on a slow line it comes after the chart
+    slider.continue_()
     thumb = page.locator(".st-key-stocks-window input")
     box = thumb.evaluate("""node => {
         const { x, y, width, height } = node.parentElement.parentElement.getBoundingClientRect();

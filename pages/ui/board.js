@@ -315,10 +315,11 @@ class Watch {
     Object.assign(this, { board, columns, stream, turn, at, button, drawnFor: frame.turn });
     addEventListener("click", this, true);
     addEventListener("keydown", this, true);
-    this.input = slider && document.querySelector(`.st-key-${slider} input`);
-    this.moves = new MutationObserver(() => this.look());
-    if (this.input) this.moves.observe(this.input, { attributes: true, attributeFilter: ["value"] });
-    if (this.input && Number(this.input.value) !== Number(at)) this.look();  // the slider has moved on since
+    this.slider = slider && `.st-key-${slider} input`;
+    this.moves = new MutationObserver(changes => changes.some(({ target }) => target.matches(this.slider)) && this.look());
+    // The slider may come after the board, or anew.
+    if (slider) this.moves.observe(document.body, { attributes: true, attributeFilter: ["value"], subtree: true });
+    if (Number(this.standsAt()) !== Number(at)) this.look();  // it has moved on since
     else if (show(board, frame, columns)) this.later(frame.wait);
     else this.catchUp(frame, before?.asking);
   }
@@ -330,6 +331,10 @@ class Watch {
     if (told) show(this.board, told, this.columns);
     if (show(this.board, frame, this.columns)) this.later(frame.wait);
     else this.look();
+  }
+
+  standsAt() {
+    return (this.slider && document.querySelector(this.slider)?.value) || this.at;
   }
 
   stop() {
@@ -375,7 +380,7 @@ class Watch {
 
   async ask(isDue) {
     const have = chartsOf(this.board).map(node => states.get(node).version);
-    const query = new URLSearchParams({ have, at: this.input?.value ?? this.at, due: isDue ? 1 : "" });
+    const query = new URLSearchParams({ have, at: this.standsAt(), due: isDue ? 1 : "" });
     const headers = { "X-Live-Ticket": this.stream };
     const answer = await fetch(new URL(`live?${query}`, document.baseURI), { headers }).catch(() => null);
     if (answer?.ok) return answer.json();
