@@ -956,6 +956,7 @@ def test_a_store_of_version_1_gains_what_listings_show(store_url: str) -> None:
             ("runs", "wall_s"),
             ("runs", "return_best"),
             ("runs", "changed"),
+            ("runs", "judged"),
             ("evaluations", "test_sharpe"),
             ("price_names", "deleted"),
         ):
@@ -977,6 +978,7 @@ def test_a_store_of_version_2_tells_the_chosen_policy_from_the_last(store_url: s
         store.save_evaluation(run_id, "final", {} if checkpoint is None else {"checkpoint": checkpoint})
     with store._database.write() as connection:
         schema.chosen_policies.drop(connection)
+        connection.exec_driver_sql("ALTER TABLE runs DROP COLUMN judged")
         connection.execute(sa.update(schema.store_version).values(version=2))
     store.close()
     newer = RunStore(store_url)

@@ -174,8 +174,16 @@ def test_what_a_run_does_once_it_has_learned_is_told(app, steps, desired, said):
     assert live._state(replace(run, status="finished", solved=True), steps) == "solved"
 
 
+def test_how_far_judging_is_is_told(app):
+    from pages.ui import live
+
+    store = server.store()
+    run = replace(store.run(store.create_run(TrainConfig(max_steps=100))), status="running")
+    assert live._state(replace(run, judged=0.4), 100) == "done learning, being judged, 40 %"
+
+
 def test_a_run_without_an_evaluation_says_how_to_come_by_one(app):
-    def judge(*_):
+    def judge(*_, **__):
         raise RuntimeError
 
     app()

@@ -1,6 +1,7 @@
 """Training a run: all it yields reaches the store, it does as asked, and no kill and no failing store changes the result."""
 
 import itertools
+import math
 import multiprocessing
 import os
 import signal
@@ -41,7 +42,7 @@ PATIENCE_S = 60.0
 VALIDATED = TrainConfig(task="stocks", estimator="reward-to-go", num_envs=4, episode_rows=30, max_steps=3000)
 
 
-def judge(config: TrainConfig, policy: Any, prices: object) -> dict[str, Any]:
+def judge(config: TrainConfig, policy: Any, prices: object, **_: object) -> dict[str, Any]:
     return {"of": policy.to_bytes().decode()}
 
 
@@ -128,7 +129,7 @@ def test_the_policy_chosen_on_validation_takes_no_place_in_the_history(store: Ru
 
 
 def test_a_failed_evaluation_is_told_and_spoils_nothing(store: RunStore) -> None:
-    def broken(*_: object) -> dict[str, Any]:
+    def broken(*_: object, **__: object) -> dict[str, Any]:
         raise ZeroDivisionError("of all things")
 
     run = walk(store, store.create_run(updates(3)), judge=broken)
@@ -284,13 +285,33 @@ def test_a_trainer_that_lost_its_run_ends_and_leaves_it_alone(store: RunStore) -
 
 
 def test_a_trainer_that_lost_its_run_while_it_is_judged_ends_too(store: RunStore) -> None:
-    def lose(*_: object) -> dict[str, Any]:
+    def lose(*_: object, **__: object) -> dict[str, Any]:
         raise Superseded("Another process trains this run now.")
 
     run_id = store.create_run(updates(3))
     with pytest.raises(Superseded):
         walk(store, run_id, judge=lose)
     assert (store.run(run_id).status, [event.kind for event in store.events(run_id)]) == ("running", ["attempt"])
+
+
+def test_how_far_judging_is_is_told_until_it_is_over(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "SYNC_EVERY_S", 0.0)
+    monkeypatch.setattr(journal_module, "STORE_SHARE", math.inf)
+    run_id = store.create_run(VALIDATED)
+    told: list[float | None] = []
+    exchange = Journal._exchange
+
+    def listen(journal: Journal, expected_next_s: float) -> None:
+        exchange(journal, expected_next_s)
+        told.append(store.run(run_id).judged)
+
+    monkeypatch.setattr(Journal, "_exchange", listen)
+    run = train_run(store, run_id)
+    shares = [share for share in told if share is not None]
+    assert told == [None] * (len(told) - len(shares)) + sorted(shares)
+    kept = len(store.policies(run_id))
+    assert shares == pytest.approx([*(k / kept / 2 for k in range(kept)), 1 / 2, 2 / 3, 5 / 6])
+    assert run.judged is None
 
 
 # ---- when the store fails
@@ -532,7 +553,7 @@ def test_killed_again_and_again_a_run_ends_as_if_nothing_had_been(store: RunStor
     assert store.policy_bytes(run_id) == alone.to_bytes()
 
 
-def judged_in_vain(*_: object) -> dict[str, Any]:
+def judged_in_vain(*_: object, **__: object) -> dict[str, Any]:
     eventually(lambda: False)
     raise AssertionError
 

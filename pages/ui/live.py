@@ -330,6 +330,8 @@ def _state(run: Run, steps: int) -> str:
         word = "stopping"
     elif run.status == "running" and (steps >= run.config.max_steps or (run.solved and run.config.stop_when_solved)):
         word = "done learning, being judged"
+        if run.judged is not None:
+            word += f", {100 * run.judged:.0f} %"
     if not run.solved:
         return word
     return "solved" if run.status == "finished" else f"{word}, solved"

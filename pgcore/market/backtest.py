@@ -17,6 +17,7 @@ from pgcore.market.luck import sharpe_difference
 from pgcore.market.parts import Part, split
 from pgcore.market.prices import PriceSeries, moving_average
 from pgcore.market.statistics import METRICS, measure
+from pgcore.progress import Progress, unheard
 
 if TYPE_CHECKING:
     from pgcore.config import TrainConfig
@@ -266,15 +267,23 @@ def collapse(record: Record) -> str | None:
     )
 
 
-def evaluate_parts(policy: Probabilities, config: "TrainConfig", prices: PriceSeries, *, greedy: bool = True) -> dict[str, Any]:
+def evaluate_parts(
+    policy: Probabilities,
+    config: "TrainConfig",
+    prices: PriceSeries,
+    *,
+    greedy: bool = True,
+    progress: Progress = unheard,
+) -> dict[str, Any]:
     """A policy on every part, ready for JSON: `parts`, a list of numbers by part, and `curves`, their rows by part's name.
 
     A number that does not exist is None; the interval of the Sharpe difference is not worked out where the agent trained.
     `curves` holds what charts need, on the rows that `Comparison.shown` tells, and all `actions`, which `reprice` and
-    `compare` start from.
+    `compare` start from. `progress` is told the share done.
     """
-    parts, curves = [], {}
-    for part in split(config, prices).parts:
+    parts, curves, of = [], {}, split(config, prices).parts
+    for i, part in enumerate(of):
+        progress(i / len(of))
         record = play(policy, config, prices, part, greedy=greedy, seed=config.seed)
         compared = compare(record.actions, config, prices, part, seed=config.seed)
         parts.append(_numbers(record, compared, config))

@@ -30,8 +30,8 @@ class Journal:
 
     `store` is at first any, after `claim` the trainer's own. What is put into `records`, `policies` (thinned to multiples
     of `keep_every`), `checkpoint`, `chosen` (the run's own policy) and `evaluation` waits for the next `sync`, `flush` or
-    `conclude`.
-    `control` is what was wanted when last heard.
+    `conclude`. `judged` is the share of the evaluation that is done, told with each sign of life. `control` is what was
+    wanted when last heard.
     """
 
     def __init__(self, store: RunStore, run_id: str) -> None:
@@ -45,6 +45,7 @@ class Journal:
         self.checkpoint: Snapshot | None = None
         self.chosen: Snapshot | None = None
         self.evaluation: dict[str, Any] | None = None
+        self.judged: float | None = None
         self.control = Control("run", None, None)
         self.retries = 0
         self._in_vain = 0
@@ -129,7 +130,7 @@ class Journal:
     def _exchange(self, expected_next_s: float) -> None:
         with self.store.transaction(durable=self.checkpoint is not None) as store:
             self._write(store)
-            store.heartbeat(self.run_id, expected_next_s, status=self.status, store_retries=self.retries)
+            store.heartbeat(self.run_id, expected_next_s, status=self.status, store_retries=self.retries, judged=self.judged)
             pause_at = self.control.pause_at
             if pause_at is not None and self.update >= pause_at:
                 store.reach_pause(self.run_id, self.update)

@@ -13,21 +13,23 @@ from pgcore.market.accounting import positions
 from pgcore.market.backtest import MOST_SHOWN, Comparison, compare, compare_positions, growth
 from pgcore.market.parts import split, split_once
 from pgcore.market.verdict import Verdict, verdict
+from pgcore.progress import Progress, unheard
 from pgcore.runs.run import Run
 from pgcore.runs.store import RunStore, resolve_prices
 
 
-def validated(store: RunStore, run: Run) -> list[tuple[int, int, float]]:
+def validated(store: RunStore, run: Run, progress: Progress = unheard) -> list[tuple[int, int, float]]:
     """(update, environment steps, log growth on the validation part) of each policy the run has kept, oldest first.
 
-    Empty where the run has no validation part.
+    Empty where the run has no validation part. `progress` is told the share that is done.
     """
     prices = resolve_prices(store, run.prices)
     part = split(run.config, prices).validation
     if len(part) < 2:
         return []
-    scores = []
-    for update, env_steps in store.policies(run.id):
+    scores, kept = [], store.policies(run.id)
+    for i, (update, env_steps) in enumerate(kept):
+        progress(i / len(kept))
         data = store.policy_bytes(run.id, update)
         if data is not None:
             scores.append((update, env_steps, growth(read_actor(data), run.config, prices, part)))

@@ -20,10 +20,10 @@ GONE = "The process that trained it is gone: it was killed, ran out of memory, o
 def attended_by(process: Process | None) -> dict[str, Any]:
     """The columns that name the process of a run, and its promise of a first sign of life."""
     if process is None:
-        return dict.fromkeys(("host", "boot", "pid", "process_started", "heartbeat", "expected"))
+        return dict.fromkeys(("host", "boot", "pid", "process_started", "heartbeat", "expected", "judged"))
     now = time.time()
     identity = {"host": process.host, "boot": process.boot, "pid": process.pid, "process_started": process.started}
-    return identity | {"heartbeat": now, "expected": now + FIRST_SIGN_S}
+    return identity | {"heartbeat": now, "expected": now + FIRST_SIGN_S, "judged": None}
 
 
 def waiting(process: Process | None) -> dict[str, Any]:

@@ -29,7 +29,8 @@ class Run:
 
     `position` is the place in the queue, from 1, while queued. `process` is the one that trains it, or trained it last.
     `heartbeat` is the last sign of life and `expected` the time by which the trainer promised the next one. `wall_s` is the
-    time spent on training so far, `return_best` the highest return of an episode (NaN before the first finished one).
+    time spent on training so far, `return_best` the highest return of an episode (NaN before the first finished one), `judged`
+    the share of its evaluation that is done, from 0 to 1, while it is worked out.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Run:
     desired: Desired
     pace: float | None
     pause_at: int | None
+    judged: float | None
     position: int | None
     process: Process | None
     config_json: str = field(repr=False)
@@ -128,6 +130,7 @@ def run_from_row(row: Any) -> Run:
         desired=row.desired,
         pace=row.pace,
         pause_at=row.pause_at,
+        judged=row.judged,
         position=row.position,
         process=process_from_row(row),
         config_json=row.config,

@@ -71,6 +71,7 @@ runs = sa.Table(
     sa.Column("desired_at", Number),
     sa.Column("pace", Number),
     sa.Column("pause_at", sa.BigInteger),
+    sa.Column("judged", Number),
     sa.Column("changed", Number, default=time.time, onupdate=time.time),
     sa.Index("runs_by_status", "status"),
     sa.Index("runs_by_owner", "owner", "created"),
@@ -202,9 +203,15 @@ def _set_chosen_policies_apart(connection: Connection) -> None:
             connection.execute(untrue, {"key": key, "update": row[0]})
 
 
+def _add_how_far_judging_is(connection: Connection) -> None:
+    """Version 4: the share of the evaluation that is done."""
+    number = "BLOB" if connection.dialect.name == "sqlite" else "DOUBLE PRECISION"
+    connection.exec_driver_sql(f"ALTER TABLE runs ADD COLUMN judged {number}")
+
+
 # STEPS[i] leads from version i + 1 to version i + 2. A new store is made as the tables above say, so a change to them comes
 # with the step that brings the stores that exist to the same.
-STEPS: list[Callable[[Connection], None]] = [_add_what_listings_show, _set_chosen_policies_apart]
+STEPS: list[Callable[[Connection], None]] = [_add_what_listings_show, _set_chosen_policies_apart, _add_how_far_judging_is]
 
 
 def migrate(database: "Database") -> None:
@@ -221,6 +228,8 @@ def migrate(database: "Database") -> None:
             else:
                 for step in STEPS[version - 1 :]:
                     step(connection)
+                for table in tables.sorted_tables:  # likewise
+                    connection.execute(sa.select(table).limit(0))
             if version < newest:
                 connection.execute(sa.delete(store_version))
                 connection.execute(sa.insert(store_version), {"version": newest})

@@ -221,10 +221,18 @@ class RunStore(RunData):
         view._attempt = attempt
         return view
 
-    def heartbeat(self, run_id: str, expected_next_s: float, *, status: Status = "running", store_retries: int = 0) -> None:
+    def heartbeat(
+        self,
+        run_id: str,
+        expected_next_s: float,
+        *,
+        status: Status = "running",
+        store_retries: int = 0,
+        judged: float | None = None,
+    ) -> None:
         """A sign of life from the training loop, with the promise of another within `expected_next_s` seconds."""
-        now = time.time()
-        self._change(run_id, status=status, heartbeat=now, expected=now + expected_next_s, store_retries=store_retries)
+        now, expected = time.time(), time.time() + expected_next_s
+        self._change(run_id, status=status, heartbeat=now, expected=expected, store_retries=store_retries, judged=judged)
 
     def park(self, run_id: str) -> None:
         """Leave a paused run to itself: its process ends, and going on puts it back in the queue."""

@@ -42,7 +42,7 @@ AUTOGROUP = Path("/proc/self/autogroup")
 MAX_ERROR = 20_000
 
 MakeTrainer = Callable[[TrainConfig, PriceSeries | None], Trainable]
-Judge = Callable[[TrainConfig, Any, PriceSeries | None], dict[str, Any]]
+Judge = Callable[..., dict[str, Any]]  # called as `evaluate` is
 
 
 def train_run(
@@ -97,16 +97,22 @@ def _result(run: Run, attempt: Attempt, judge: Judge, prices: PriceSeries | None
     That one is then the run's own policy, whatever came after it.
     """
     journal = attempt.journal
-    scores = journal.insist(lambda: validated(journal.store, run)) if run.prices else []
+
+    def tell(share: float) -> None:
+        journal.judged = share
+        if journal.is_due():
+            journal.sync(EVALUATION_S)
+
+    scores = journal.insist(lambda: validated(journal.store, run, lambda share: tell(share / 2))) if run.prices else []
     scores = [score for score in scores if score[0] <= journal.update]  # none of an attempt that got further, and crashed
     if not scores:
-        return judge(run.config, attempt.trainer.policy, prices)
+        return judge(run.config, attempt.trainer.policy, prices, progress=tell)
     update, env_steps, growth = max(scores, key=lambda score: score[2])
     state = journal.insist(lambda: journal.store.policy_bytes(run.id, update))
     assert state is not None
     journal.chosen = Snapshot(update, env_steps, state)
-    checkpoint = {"update": update, "env_steps": env_steps, "validation_growth": growth}
-    return judge(run.config, policy_from_bytes(state), prices) | {"checkpoint": checkpoint}
+    result = judge(run.config, policy_from_bytes(state), prices, progress=lambda share: tell((1 + share) / 2))
+    return result | {"checkpoint": {"update": update, "env_steps": env_steps, "validation_growth": growth}}
 
 
 class _GivenUp(BaseException):
