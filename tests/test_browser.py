@@ -29,14 +29,14 @@ PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
 
 
-def serve(home: Path, *flags: str) -> tuple[subprocess.Popen, str]:
+def serve(home: Path, *flags: str, script: Path = ROOT / "app.py") -> tuple[subprocess.Popen, str]:
     """Start the app on a free port with a data directory of its own; the process and the address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "PGLAB_HOME": str(home)}
+    environment = {**os.environ, "PGLAB_HOME": str(home), "PYTHONPATH": str(ROOT)}
     environment.pop("PGLAB_DATABASE_URL", None)
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}", "--server.headless=true", *flags]
+    command = [sys.executable, "-m", "streamlit", "run", script, f"--server.port={port}", "--server.headless=true", *flags]
     with open(home / "server.log", "ab") as log:
         server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
@@ -499,6 +499,31 @@ def test_the_moving_average_follows_its_slider_while_it_is_dragged(page, address
     page.wait_for_url(re.compile(f"window={window}"))
     assert chart.evaluate(name) == f"mean of {window} before"
     assert page.complaints == []
+
+
+LONG_WORK = """
+import time, streamlit as st
+from pages.ui.waiting import wait_for
+if st.button("Work"):
+    st.write("worked", wait_for(lambda: time.sleep(6), "Working.", has_button=True))
+st.write("the rest of the page")
+"""
+
+
+def test_long_work_says_how_long_it_takes_and_can_be_cancelled(page, tmp_path):
+    (tmp_path / "long_work.py").write_text(LONG_WORK)
+    server, address = serve(tmp_path, script=tmp_path / "long_work.py")
+    page.goto(address)
+    page.get_by_role("button", name="Work").click()
+    expect(page.get_by_text(re.compile(r"Working\. [12] s"))).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("Working.")).to_have_count(0, timeout=3000)
+    expect(page.get_by_text("the rest of the page")).to_be_visible()
+    page.get_by_role("button", name="Work").click()
+    expect(page.get_by_text("worked")).to_be_visible()
+    expect(page.get_by_text("Working.")).to_have_count(0)
+    server.terminate()
+    server.wait(timeout=30)
 
 
 PLACES = ("", "stocks", "runs", "estimators")

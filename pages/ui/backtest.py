@@ -14,6 +14,7 @@ from pages.ui.board import HEAD_START, Chart, Frame, Notice, Number, Table, as_j
 from pages.ui.problems import readable
 from pages.ui.server import store
 from pages.ui.text import plain
+from pages.ui.waiting import wait_for
 from pgcore import market_charts
 from pgcore.acting import read_actor
 from pgcore.config import SETTINGS
@@ -254,10 +255,11 @@ def _explain(page: str, run: Run, result: dict[str, Any]) -> None:
         key=f"{page}.lookahead",
         help="Replaces all prices after a day by others and compares everything before it to the last bit.",
     ):
-        policy = store().policy_bytes(run.id)
+        policy, prices = store().policy_bytes(run.id), resolve_prices(store(), run.prices)
         assert policy is not None
-        with st.spinner("Playing it on prices whose future was replaced …"):
-            found = check_look_ahead(read_actor(policy), run.config, resolve_prices(store(), run.prices))
+        actor = read_actor(policy)
+        said = "Playing it on prices whose future was replaced."
+        found = wait_for(lambda: check_look_ahead(actor, run.config, prices), said, has_button=True)
         (st.success if found.clean else st.error)(plain(found.text))
 
 

@@ -9,6 +9,7 @@ import streamlit as st
 
 from pages.ui.server import store
 from pages.ui.text import plain
+from pages.ui.waiting import wait_for
 from pgcore.errors import BadInput
 from pgcore.market.csv_import import LIMIT_BYTES, Choices, Imported, ImportReport, NeedsChoice, import_prices
 from pgcore.market.prices import SAMPLE_SOURCE, SAMPLES, PriceError, PriceSeries
@@ -121,8 +122,8 @@ def _upload(page: str) -> None:
     key = f"{page}.choice.{hashlib.sha256(data).hexdigest()[:16]}"
     answers: dict[str, str] = st.session_state.setdefault(key, {})
     try:
-        with st.spinner("Reading …"):
-            imported = _imported(data, file.name, _choices(answers))
+        choices = _choices(answers)
+        imported = wait_for(lambda: _imported(data, file.name, choices), "Reading the file; removing it above ends that.")
     except NeedsChoice as question:
         st.warning(plain(question), icon=":material/help:")
         if question.choice == "ticker":
