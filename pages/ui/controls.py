@@ -163,10 +163,12 @@ def lesson(page: str, presets: Mapping[str, Preset], run: Run | None) -> None:
     has_tried = (
         run is not None and run.is_over and all(spell(run.settings.get(x)) == spell(y) for x, y in asked.settings.items())
     )
-    st.info(asked.question + ("" if has_tried else " *Predict what happens, then press Train.*"), icon=":material/school:")
     if has_tried:
-        with st.expander("What happens, and why", icon=":material/lightbulb:", key=f"{page}.answer.{name}"):
+        label = f"{asked.question} **What happens, and why**"
+        with st.expander(label, icon=":material/lightbulb:", key=f"{page}.answer.{name}"):
             st.write(asked.answer)
+    else:
+        st.info(f"{asked.question} *Predict what happens, then press Train.*", icon=":material/school:")
 
 
 def _read_link(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset]) -> None:
