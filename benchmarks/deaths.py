@@ -41,6 +41,8 @@ def killing(seconds: float, steps: int) -> dict[str, Any]:
         finally:
             pool.shutdown()
         undisturbed = [train_run(store, store.create_run(config, process=this_process())) for config in configs]
+        if any(run.status != "finished" for run in undisturbed):
+            raise RuntimeError(f"Runs that were to be left alone were not: {[run.status for run in undisturbed]}.")
         differences = [_differences(store, run_id, whole.id) for run_id, whole in zip(ids, undisturbed, strict=True)]
     return found | {"differences": [each for each in differences if each]}
 
@@ -80,7 +82,8 @@ def _kill_and_resume(store: RunStore, pool: Pool, ids: list[str], seconds: float
 def _differences(store: RunStore, one: str, other: str) -> str:
     """In what the outcome of two runs of one config differs."""
     rows, others = _said(store, one), _said(store, other)
-    alike_until = next((k for k, (row, its) in enumerate(zip(rows, others, strict=False)) if row != its), len(rows))
+    pairs = zip(rows, others, strict=False)
+    alike_until = next((k for k, (row, its) in enumerate(pairs) if row != its), min(len(rows), len(others)))
     parts = {
         f"records after update {alike_until} of {len(others)}": rows == others,
         "policy": store.policy_bytes(one) == store.policy_bytes(other),

@@ -86,7 +86,7 @@ class Replay:
         Raises TrainingDiverged; the policy is then again the last one whose losses and gradients were numbers.
         """
         with self.turn:
-            seen = self.turn.do(lambda: self._play(env_steps))
+            seen = self._play(env_steps)
             progress = Progress(entropy=seen["entropy"])
             if self.memory.held >= self.config.replay_start:
                 with self.learnable.proving(self.turn):
@@ -95,23 +95,35 @@ class Replay:
 
     def _play(self, env_steps: int) -> dict[str, Any]:
         """A stretch of play, remembered, and what it was like."""
-        config = self.config
-        chance = self._exploration(env_steps)
-        self.policy.exploration.fill_(chance)
+        config, turn = self.config, self.turn
+
+        def begin() -> dict[str, Any]:
+            chance = self._exploration(env_steps)
+            self.policy.exploration.fill_(chance)
+            return {"chance": chance, "lanes": vars(self.lanes)}
+
+        begun = turn.do(begin)
         left = max(1, min(config.rollout_steps, -(-(config.max_steps - env_steps) // config.num_envs)))
-        rollout, self.lanes, returns = collect(self.env, lambda obs: self.policy.act(obs, self.rng), self.lanes, left)
-        check_facts(rollout.obs, rollout.next_obs, rollout.reward)
-        self.memory.add(rollout)
-        if config.normalise_observations:
-            self.statistics.add(rollout.obs[rollout.valid])
-            self.statistics.normalise(self.policy.network, self.target)
-        if not self.reward_unit:
-            self.reward_unit = float(np.sqrt(np.mean(rollout.reward[rollout.valid] ** 2)))
+        rollout, end, returns = collect(
+            self.env, lambda obs: self.policy.act(obs, self.rng), Lanes(**begun["lanes"]), left, do=turn.do
+        )
+
+        def remember() -> None:
+            self.lanes = end
+            check_facts(rollout.obs, rollout.next_obs, rollout.reward)
+            self.memory.add(rollout)
+            if config.normalise_observations:
+                self.statistics.add(rollout.obs[rollout.valid])
+                self.statistics.normalise(self.policy.network, self.target)
+            if not self.reward_unit:
+                self.reward_unit = float(np.sqrt(np.mean(rollout.reward[rollout.valid] ** 2)))
+
+        turn.do(remember)
         return {
             "steps": rollout.steps,
             "returns": returns,
             "action_share": action_share(self.policy, rollout.action[rollout.valid]),
-            "entropy": _entropy(chance, self.policy.actions),
+            "entropy": _entropy(begun["chance"], self.policy.actions),
         }
 
     def _exploration(self, env_steps: int) -> float:

@@ -37,17 +37,11 @@ class Listing:
         actions, total, losses, norms = [], 0.0, [], []
         with self.turn, self.learnable.proving(self.turn):
             for _ in range(LONGEST_EPISODE):
-                action = int(self.policy.preferences(self.obs).argmax())
-                following, reward, terminated, truncated, _ = self.env.step(np.array([action]))
-                done = bool(terminated[0] or truncated[0])
-                check_facts(following, reward)
-                step = Rollout.of_steps(self.obs, np.array([action]), reward, np.array([done]), following)
-                loss, norm = learn(self.learnable, step, self.config)
+                action, reward, done, loss, norm = self.turn.do(self._step)
                 actions.append(action)
                 losses.append(loss)
                 norms.append(norm)
-                total += float(reward[0])
-                self.obs = following
+                total += reward
                 if done:
                     break
         self.obs = self.env.reset()[0]
@@ -59,14 +53,25 @@ class Listing:
         )
         return Played(len(actions), np.array([total]), action_share(self.policy, np.array(actions)), progress)
 
+    def _step(self) -> tuple[int, float, bool, float, float]:
+        """A step in the environment, and one of Adam: action, reward, whether the episode is over, loss, gradient norm."""
+        action = np.array([int(self.policy.preferences(self.obs).argmax())])
+        following, reward, terminated, truncated, _ = self.env.step(action)
+        done = terminated | truncated
+        check_facts(following, reward)
+        loss, norm = learn(self.learnable, Rollout.of_steps(self.obs, action, reward, done, following), self.config)
+        self.obs = following
+        return int(action[0]), float(reward[0]), bool(done[0]), loss, norm
+
     def state(self) -> dict[str, Any]:
         network = [tensor.numpy() for tensor in self.learnable.everything()]
-        return {"env": snapshot.take(self.env), "obs": self.obs, "network": network}
+        return {"env": snapshot.take(self.env), "obs": self.obs, "network": network, "turn": self.turn.state()}
 
     def restore(self, saved: dict[str, Any]) -> None:
         snapshot.put_back(self.env, saved["env"])
         self.obs = saved["obs"]
         self.learnable.put_back(saved["network"])
+        self.turn.restore(saved.get("turn", []))
 
 
 @torch.no_grad()

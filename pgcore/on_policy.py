@@ -56,8 +56,7 @@ class OnPolicy:
         Raises TrainingDiverged; the policy is then again the last one whose loss and gradient were numbers.
         """
         with self.turn:
-            seen = self.turn.do(lambda: self._play(env_steps))
-            rollout, returns = Rollout(**seen["rollout"]), seen["returns"]
+            rollout, returns = self._play(env_steps)
             asked = {name: getattr(self.config, name) for name in self.estimator.asks_for}
             weight = self.estimator.weight(rollout, self.config.discount, **asked)
             with self.learner.policy.proving(self.turn):
@@ -73,25 +72,30 @@ class OnPolicy:
             measured = replace(progress, **measure(rollout, weight, judged=self.learner.critic is not None))
             return Played(rollout.steps, returns, action_share(self.policy, rollout.action[rollout.valid]), measured)
 
-    def _play(self, env_steps: int) -> dict[str, Any]:
+    def _play(self, env_steps: int) -> tuple[Rollout, FloatArray]:
         """A rollout, judged by the critic, and the returns that became known."""
-        whole = self.estimator.gathers == "episodes"
+        whole, turn = self.estimator.gathers == "episodes", self.turn
         left = -(-(self.config.max_steps - env_steps) // self.config.num_envs)
         steps = LONGEST_EPISODE if whole else max(1, min(self.config.rollout_steps, left))
-        rollout, self.lanes, returns = collect(self.env, lambda obs: self.policy.act(obs, self.rng), self.lanes, steps, whole)
-        if whole:
-            self.lanes = Lanes.start(self.env.reset()[0])
-        return {"rollout": vars(self._judge(rollout)), "returns": returns}
+        begin = Lanes(**turn.do(lambda: vars(self.lanes)))
+        rollout, end, returns = collect(self.env, lambda obs: self.policy.act(obs, self.rng), begin, steps, whole, turn.do)
 
-    def _judge(self, rollout: Rollout) -> Rollout:
+        def leave() -> FloatArray | None:
+            self.lanes = Lanes.start(self.env.reset()[0]) if whole else end
+            return self._judge(rollout)
+
+        value = turn.do(leave)
+        return rollout if value is None else rollout.with_values(value[:-1], value[1:]), returns
+
+    def _judge(self, rollout: Rollout) -> FloatArray | None:
+        """V [T + 1, N] of all that was seen, the last of it too; None without a critic."""
         critic = self.learner.critic
         if critic is None:
-            return rollout
+            return None
         critic.network.measure(rollout.reward[rollout.valid])
         seen = np.concatenate([rollout.obs, rollout.next_obs[-1:]])
         with torch.no_grad():
-            value = critic.network.value(_tensor(seen)).double().numpy()
-        return rollout.with_values(value[:-1], value[1:])
+            return critic.network.value(_tensor(seen)).double().numpy()
 
     def _batch(self, rollout: Rollout, weight: FloatArray) -> Batch:
         config, valid = self.config, rollout.valid

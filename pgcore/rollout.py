@@ -1,7 +1,9 @@
 """What happened: a batch of experience as raw facts, and the loop that gathers it."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.floating]
 BoolArray = NDArray[np.bool_]
 
+Stretch = dict[str, NDArray[Any]]  # what came of k steps: obs [k, N, …] after each, action, reward, terminated, ended
+
+STRETCH_S = 1.0
 LONGEST_EPISODE = 10_000  # where whole episodes are wanted and a task never ends one
 
 
@@ -90,6 +95,7 @@ def collect(
     lanes: Lanes,
     steps: int,
     whole_episodes: bool = False,
+    do: Callable[[Callable[[], Stretch]], Stretch] = lambda play: play(),
 ) -> tuple[Rollout, Lanes, FloatArray]:
     """Play `steps` steps in every environment; return the rollout, where it stopped, and the finished returns.
 
@@ -98,34 +104,48 @@ def collect(
     that have none. The environment must reset in NEXT_STEP mode: the step after an ending ignores its action and returns
     the first observation of the next episode. Where every one is about to do so, a step more is played, so that a rollout
     always holds a decision.
+
+    It plays in stretches of a second, each by way of `do`, as that of a Turn; where they are cut makes no difference.
     """
-    obs, action, reward, terminated, ended, valid = [lanes.obs], [], [], [], [], []
-    unfinished = ~lanes.resetting
-    resetting = lanes.resetting
-    for _ in range(steps + bool(resetting.all())):
-        chosen = act(obs[-1])
-        next_obs, paid, over, cut, _ = env.step(chosen)
-        done = over | cut
-        valid.append(unfinished if whole_episodes else ~resetting)
-        obs.append(next_obs)
-        action.append(chosen)
-        reward.append(paid)
-        terminated.append(over)
-        ended.append(done)
-        resetting = done
-        if whole_episodes:
-            unfinished = unfinished & ~done
-            if not unfinished.any():
-                break
+    obs, open_lanes = lanes.obs, ~lanes.resetting
+    left = steps + bool(lanes.resetting.all())
+    stretches: list[Stretch] = []
+    while left and (open_lanes.any() or not whole_episodes):
+        stretches.append(stretch := do(partial(_play, env, act, obs, left, open_lanes if whole_episodes else None)))
+        obs, left = stretch["obs"][-1], left - len(stretch["ended"])
+        open_lanes = open_lanes & ~stretch["ended"].any(axis=0)
+    facts = {name: np.concatenate([stretch[name] for stretch in stretches]) for name in stretches[0]}
+    ended = facts["ended"]
+    over_before = np.concatenate([lanes.resetting[None], ended[:-1]])
+    if whole_episodes:
+        valid = ~np.maximum.accumulate(over_before)
+        ended[-1] |= open_lanes
     else:
-        if whole_episodes:
-            ended[-1] = ended[-1] | unfinished
-    seen = np.stack(obs)
-    facts = np.stack(action), np.stack(reward), np.stack(terminated), np.stack(ended), np.stack(valid)
-    rollout = _assemble(seen, *facts, lanes)
+        valid = ~over_before
+    seen = np.concatenate([lanes.obs[None], facts.pop("obs")])
+    rollout = _assemble(seen, **facts, valid=valid, lanes=lanes)
     returns, carried = _episode_returns(rollout, lanes.episode_return)
     following = np.where(rollout.ended[-1] | ~rollout.valid[-1], 0, rollout.time[-1] + 1)
-    return rollout, Lanes(seen[-1], resetting, following, carried), returns
+    return rollout, Lanes(seen[-1], stretches[-1]["ended"][-1], following, carried), returns
+
+
+def _play(
+    env: "VectorEnv", act: Callable[[FloatArray], NDArray[Any]], obs: FloatArray, steps: int, open_lanes: BoolArray | None
+) -> Stretch:
+    """At most so many steps or a second, or until each of the open lanes has ended an episode."""
+    played: dict[str, list[NDArray[Any]]] = {name: [] for name in ("obs", "action", "reward", "terminated", "ended")}
+    enough_at = time.monotonic() + STRETCH_S
+    for _ in range(steps):
+        action = act(obs)
+        obs, reward, terminated, truncated, _ = env.step(action)
+        ended = terminated | truncated
+        for kept, new in zip(played.values(), (obs, action, reward, terminated, ended), strict=True):
+            kept.append(new)
+        if open_lanes is not None and not (open_lanes := open_lanes & ~ended).any():
+            break
+        if time.monotonic() > enough_at:
+            break
+    return {name: np.stack(kept) for name, kept in played.items()}
 
 
 def _assemble(

@@ -16,6 +16,8 @@ from streamlit.testing.v1 import AppTest
 
 from pgcore.runs.store import RunStore
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as a worker trains; tests side by side would wait for each other's threads
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -5,6 +5,7 @@ import time
 import pytest
 import torch
 
+from pgcore import rollout
 from pgcore.config import TrainConfig, estimators_for
 from pgcore.estimators import ESTIMATORS
 from pgcore.market.prices import load_sample
@@ -16,7 +17,7 @@ from pgcore.trainer import Trainer
 from pgcore.turn import Turn
 from tests.walker import alike
 
-SHORT = {"num_envs": 4, "rollout_steps": 8, "max_steps": 400, "hidden_sizes": (8,)}
+SHORT = {"num_envs": 4, "rollout_steps": 8, "max_steps": 200, "hidden_sizes": (8,)}
 SETTINGS = {
     "dqn": {"replay_start": 30, "gradient_steps": 5, "target_every": 3, "rollout_steps": 32},
     "ppo": {"target_kl": 0.05, "epochs": 3},
@@ -60,20 +61,24 @@ CONFIGS = {
     f"{task}, {name}": TrainConfig(task=task, estimator=name, episode_rows=30, critic_steps=3, **SHORT | SETTINGS.get(name, {}))
     for task in ("CartPole-v1", "stocks")
     for name in estimators_for(task)
-    if ESTIMATORS[name].repeatable and ESTIMATORS[name].loop != "listing"  # an episode is its one step
+    if ESTIMATORS[name].repeatable
 }
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_an_update_left_after_any_of_its_steps_is_gone_on_with_to_the_bit(config):
+@pytest.mark.parametrize("stretch_s", [0.0, rollout.STRETCH_S], ids=["play in pieces", "play at once"])
+def test_an_update_left_after_any_of_its_steps_is_gone_on_with_to_the_bit(config, stretch_s, monkeypatch):
     series = load_sample(config.prices) if config.task == "stocks" else None
+    undisturbed = alike(list(Trainer(config, series)))
+    monkeypatch.setattr(rollout, "STRETCH_S", stretch_s)
     left: list[tuple[int, bytes]] = []
     whole = Trainer(config, series)
     whole.between_steps(lambda: left.append((whole.update, whole.state())))
     records = alike(list(whole))
+    assert records == undisturbed
     assert len(left) > len(records), "more than one step an update"
     within = [state for update, state in left if update == len(records) // 2]
-    for state in within:
+    for state in within[:: 1 + len(within) // 8]:
         trainer = Trainer(config, series)
         trainer.restore(state)
         assert alike(list(trainer)) == records[len(records) // 2 :]
