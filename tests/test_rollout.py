@@ -1,10 +1,13 @@
 """collect(): what is kept of an environment that resets itself on the step after an ending."""
 
+from types import SimpleNamespace
+
 import gymnasium
 import numpy as np
 import pytest
 
-from pgcore.rollout import LONGEST_EPISODE, Lanes, collect
+from pgcore import rollout as rollout_module
+from pgcore.rollout import LONGEST_EPISODE, STRETCH_S, Lanes, collect
 from tests.playgrounds import Countdown, Endless
 
 
@@ -104,3 +107,26 @@ def test_a_rollout_holds_a_decision_even_where_all_episodes_have_just_ended():
     rollout, _, _ = collect(env, idle, lanes, 1)
     assert rollout.valid.tolist() == [[False, False], [True, True]]
     assert rollout.time[1].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_long_play_is_cut_into_stretches_and_the_cuts_make_no_difference(monkeypatch, whole):
+    at_once = gather(Countdown([3, 7, 4]), 20, whole=whole)
+    clock = SimpleNamespace(now=0.0)
+
+    def monotonic():
+        clock.now += STRETCH_S / 2  # a step in the environment takes so long
+        return clock.now
+
+    monkeypatch.setattr(rollout_module, "time", SimpleNamespace(monotonic=monotonic))
+    stretches = []
+    env = Countdown([3, 7, 4])
+    cut = collect(env, idle, Lanes.start(env.reset()[0]), 20, whole, lambda play: stretches.append(play()) or stretches[-1])
+    assert max(len(stretch["ended"]) for stretch in stretches) <= 3
+    assert len(stretches) > 1
+    for one, other in zip(everything(*at_once), everything(*cut), strict=True):
+        np.testing.assert_array_equal(one, other, strict=True)
+
+
+def everything(rollout, lanes, returns):
+    return [*vars(rollout).values(), *vars(lanes).values(), returns]
