@@ -167,13 +167,17 @@ price_names = sa.Table(
 )
 
 
+def _add_number(connection: Connection, table: str, column: str) -> None:
+    number = "BLOB" if connection.dialect.name == "sqlite" else "DOUBLE PRECISION"
+    connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} {number}")
+
+
 def _add_what_listings_show(connection: Connection) -> None:
     """Version 2: numbers that pages had to read whole histories and results for, and prices that can be deleted."""
-    number = "BLOB" if connection.dialect.name == "sqlite" else "DOUBLE PRECISION"
     added = {"runs": ("wall_s", "return_best", "changed"), "evaluations": ("test_sharpe",), "price_names": ("deleted",)}
     for table, columns in added.items():
         for column in columns:
-            connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} {number}")
+            _add_number(connection, table, column)
     connection.exec_driver_sql(
         "UPDATE runs SET changed = created, wall_s ="
         ' (SELECT r.wall_s FROM records r WHERE r.run_key = runs.key ORDER BY r."update" DESC LIMIT 1)'
@@ -205,8 +209,7 @@ def _set_chosen_policies_apart(connection: Connection) -> None:
 
 def _add_how_far_judging_is(connection: Connection) -> None:
     """Version 4: the share of the evaluation that is done."""
-    number = "BLOB" if connection.dialect.name == "sqlite" else "DOUBLE PRECISION"
-    connection.exec_driver_sql(f"ALTER TABLE runs ADD COLUMN judged {number}")
+    _add_number(connection, "runs", "judged")
 
 
 # STEPS[i] leads from version i + 1 to version i + 2. A new store is made as the tables above say, so a change to them comes

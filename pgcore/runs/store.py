@@ -231,7 +231,8 @@ class RunStore(RunData):
         judged: float | None = None,
     ) -> None:
         """A sign of life from the training loop, with the promise of another within `expected_next_s` seconds."""
-        now, expected = time.time(), time.time() + expected_next_s
+        now = time.time()
+        expected = now + expected_next_s
         self._change(run_id, status=status, heartbeat=now, expected=expected, store_retries=store_retries, judged=judged)
 
     def park(self, run_id: str) -> None:
