@@ -16,8 +16,9 @@ button[kind="primary"]:not(:disabled) :is(p, kbd, span) { color: light-dark(#fff
 kbd { opacity: 1 !important; }
 /* The handles of the parts stand under their borders in the chart above, whose margins these are, less the track's own. */
 .st-key-stocks-parts { padding: 0 12px 0 44px; }
-/* An equation is a hair wider than its box, which would make that a place to scroll that no key reaches. */
+/* An equation is a hair wider than its box, until its fonts are there more so: a place to scroll that no key reaches. */
 .katex-display { padding: 6px 4px; }
+@media (min-width: 1000px) { .katex-display.katex-display { overflow: visible; } }
 @media (max-width: 640px) {
   .katex-display > .katex { white-space: normal; font-size: 1.05em; }
   .katex-display > .katex > .katex-html > .base { margin: 2px 0; }

@@ -18,6 +18,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from pages.ui.theatre import packed
 from pgcore.config import TrainConfig
+from pgcore.estimators import ESTIMATORS
 from pgcore.policies import Policy
 from pgcore.runs.store import RunStore
 from pgcore.runs.worker import train_run
@@ -570,6 +571,16 @@ def test_no_serious_accessibility_problem(browser, place, theme):
     page.close()
     serious = [(v["id"], v["nodes"][0]["target"], v["help"]) for v in found if v["impact"] in ("serious", "critical")]
     assert not serious, serious
+
+
+@pytest.mark.parametrize("width", [400, 1440])
+def test_an_equation_is_no_place_to_scroll_while_its_fonts_are_late(page, address, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.route(re.compile(r"KaTeX.*\.woff"), lambda route: None)
+    page.goto(f"{address}/estimators")
+    expect(page.locator(".katex-display")).to_have_count(1 + len(ESTIMATORS))
+    scrolls = "e => getComputedStyle(e).overflowX == 'auto' && (innerWidth > 1000 || e.scrollWidth > e.clientWidth)"
+    assert page.locator(".katex-display").evaluate_all(f"all => all.filter({scrolls}).length") == 0
 
 
 def test_no_page_complains_on_the_console(page, place):
