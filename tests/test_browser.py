@@ -76,7 +76,7 @@ def results(home):
 
 
 @pytest.fixture(scope="module")
-def address(home):
+def address(home, results):
     server, address = serve(home)
     yield address
     server.terminate()
@@ -579,6 +579,7 @@ def test_an_equation_is_no_place_to_scroll_while_its_fonts_are_late(page, addres
     page.route(re.compile(r"KaTeX.*\.woff"), lambda route: None)
     page.goto(f"{address}/estimators")
     expect(page.locator(".katex-display")).to_have_count(1 + len(ESTIMATORS))
+    page.wait_for_timeout(1000)
     scrolls = "e => getComputedStyle(e).overflowX == 'auto' && (innerWidth > 1000 || e.scrollWidth > e.clientWidth)"
     assert page.locator(".katex-display").evaluate_all(f"all => all.filter({scrolls}).length") == 0
 
