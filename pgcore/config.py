@@ -13,12 +13,14 @@ from pgcore.estimators import ESTIMATORS
 from pgcore.market.accounting import FILLS
 from pgcore.market.features import FEATURES
 from pgcore.market.rewards import REWARDS
+from pgcore.rollout import LONGEST_EPISODE
 from pgcore.settings import Choices, nearest
 from pgcore.settings import Setting as Setting
 from pgcore.settings import spell as spell
 from pgcore.tasks import TASKS, find_task
 
 MOST_BEFORE_TEST = 0.95  # of a history
+MOST_IN_A_BATCH = 2**22  # steps
 
 _UNSET: Any = object()
 
@@ -163,10 +165,25 @@ class TrainConfig:
             raise BadInput("Training and validation part together leave less than 5 % for the test: make one of them smaller.")
         if self.fold >= max(self.folds, 1):
             raise BadInput(f"Fold {self.fold} is not there: with {self.folds} folds give 0 to {max(self.folds, 1) - 1}.")
+        self._check_batch(fitted)
         if "replay_size" in fitted and self.replay_start > self.replay_size:
             raise BadInput(
                 f"A replay memory of {self.replay_size} steps never holds the {self.replay_start} that learning waits for:"
                 " make the memory larger or let learning begin earlier."
+            )
+
+    def _check_batch(self, fitted: Mapping[str, Setting]) -> None:
+        """Raises BadInput where an update would be made from more steps than fit into memory, as far as that can be known."""
+        if "rollout_steps" in fitted:
+            steps, length = min(self.num_envs * self.rollout_steps, self.max_steps), "rollout_steps"
+        elif "num_envs" in fitted and "episode_rows" in fitted:
+            steps, length = self.num_envs * min(self.episode_rows, LONGEST_EPISODE), "episode_rows"
+        else:
+            return
+        if steps > MOST_IN_A_BATCH:
+            raise BadInput(
+                f"An update from {steps:,} steps would not fit into memory; at most {MOST_IN_A_BATCH:,} may:"
+                f" make {SETTINGS['num_envs'].label} or {SETTINGS[length].label} smaller."
             )
 
     @classmethod

@@ -2,9 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,9 +52,12 @@ class Memory:
             column[place] = values[valid]
         self.added += rollout.steps
 
-    def draw(self, count: int, rng: np.random.Generator) -> Rollout:
-        """Steps drawn evenly, with replacement."""
-        rows = rng.integers(self.held, size=count)
+    def draw(self, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Where steps are kept that are drawn evenly, with replacement."""
+        return rng.integers(self.held, size=count)
+
+    def steps(self, rows: NDArray[np.int64]) -> Rollout:
+        """What is kept there."""
         return Rollout.of_steps(*(column[rows] for column in self.columns))
 
 
@@ -136,26 +137,20 @@ class Replay:
     def _improve(self, entropy: float, rate: float) -> Progress:
         config = self.config
 
-        def step(is_last: bool) -> Sequence[float]:
+        def draw() -> NDArray[np.int64]:
             if self.taken % config.target_every == 0:
                 self.target.load_state_dict(self.policy.network.state_dict())
-            steps = self.memory.draw(config.replay_batch, self.rng)
-            judged, error, norm = learn(self.learnable, self.target, steps, self.reward_unit or 1.0, config, rate)
             self.taken += 1
-            spread = measure(judged, error, judged=True).values() if is_last else ()
-            return norm, float(np.mean(huber(error))), *spread
+            return self.memory.draw(config.replay_batch, self.rng)
 
-        went = [self.turn.do(partial(step, i == config.gradient_steps - 1)) for i in range(config.gradient_steps)]
-        norm, loss = (float(np.mean(numbers)) for numbers in zip(*(each[:2] for each in went), strict=True))
-        weight_std, explained = went[-1][2:]
-        return Progress(
-            entropy=entropy,
-            grad_norm=norm,
-            value_loss=loss,
-            explained_variance=explained,
-            weight_std=weight_std,
-            learning_rate=rate,
-        )
+        went = []
+        for _ in range(config.gradient_steps):
+            steps, unit = self.memory.steps(self.turn.do(draw)), self.reward_unit or 1.0
+            judged, norm = learn(self.learnable, self.target, steps, unit, config, rate, self.turn)
+            went.append((norm, float(np.mean(huber(judged[1])))))
+        norm, loss = (float(np.mean(numbers)) for numbers in zip(*went, strict=True))
+        spread = measure(steps.with_values(judged[:1], judged[:1]), judged[1:], judged=True)
+        return Progress(entropy=entropy, grad_norm=norm, value_loss=loss, learning_rate=rate, **spread)
 
     def state(self) -> dict[str, Any]:
         """Everything that decides how the loop goes on, as `snapshot.pack` takes it."""
@@ -190,26 +185,30 @@ class Replay:
 
 @torch.no_grad()
 def learn(
-    learnable: Learnable[Policy], target: Network, steps: Rollout, unit: float, config: TrainConfig, rate: float
-) -> tuple[Rollout, FloatArray, float]:
+    learnable: Learnable[Policy], target: Network, steps: Rollout, unit: float, config: TrainConfig, rate: float, turn: Turn
+) -> tuple[FloatArray, float]:
     """One step that lessens the Huber loss of r + γ max_a Q⁻(s′, a) − Q(s, a) over B remembered steps, [1, B].
 
     Its gradient is that difference, cut to ±1, times ∇Q(s, a); the target is held fixed. Rewards count in their usual size
-    `unit`, so that the learning rate suits any task. Returns the steps as judged, the differences and the gradient's norm.
+    `unit`, so that the learning rate suits any task. Returns Q(s, a) over the differences, [2, B], and the gradient's norm.
     Raises TrainingDiverged where a difference is no number: its gradient would not show it, since it is cut to ±1 too.
     """
-    network = learnable.network.network
-    trace = network.trace(_rows(steps.obs))
-    action = torch.from_numpy(steps.action[0]).unsqueeze(1)
-    value = trace[-1].gather(1, action).T
-    best = target(_rows(steps.next_obs)).amax(1).unsqueeze(0)
-    judged = replace(steps, reward=steps.reward / unit).with_values(value.double().numpy(), best.double().numpy())
-    with np.errstate(invalid="ignore"):  # the next line says it in words
-        error = ESTIMATORS["dqn"].weight(judged, config.discount)
-    learnable.insist_finite(float(np.abs(error).sum()), rate)
-    pull = torch.from_numpy(np.clip(error, -1.0, 1.0).astype(np.float32)) / error.size
-    network.pull_back(trace, torch.zeros_like(trace[-1]).scatter_(1, action, pull.T))
-    return judged, error, learnable.climb(rate, config.gradient_clip)
+    network, count = learnable.network.network, steps.reward.size
+
+    def pull(part: Rollout) -> FloatArray:
+        trace = network.trace(_rows(part.obs))
+        action = torch.from_numpy(part.action[0]).unsqueeze(1)
+        value = trace[-1].gather(1, action).T.double().numpy()
+        best = target(_rows(part.next_obs)).amax(1).unsqueeze(0).double().numpy()
+        judged = replace(part, reward=part.reward / unit, value=value, next_value=best)
+        with np.errstate(invalid="ignore"):  # `climb` says it in words
+            error = ESTIMATORS["dqn"].weight(judged, config.discount)
+        up = torch.from_numpy(np.clip(error, -1.0, 1.0).astype(np.float32)) / count
+        network.pull_back(trace, torch.zeros_like(trace[-1]).scatter_(1, action, up.T))
+        return np.concatenate([value, error])
+
+    judged = np.concatenate(learnable.add_up(turn, steps.pieces(learnable.rows_at_once), pull), axis=1)
+    return judged, turn.do(lambda: learnable.climb(rate, config.gradient_clip, float(np.abs(judged[1]).sum())))
 
 
 def huber(error: FloatArray) -> FloatArray:

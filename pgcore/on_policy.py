@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,22 +81,24 @@ class OnPolicy:
         begin = Lanes(**turn.do(lambda: vars(self.lanes)))
         rollout, end, returns = collect(self.env, lambda obs: self.policy.act(obs, self.rng), begin, steps, whole, turn.do)
 
-        def leave() -> FloatArray | None:
+        def leave() -> None:
             self.lanes = Lanes.start(self.env.reset()[0]) if whole else end
-            return self._judge(rollout)
+            if self.learner.critic is not None:
+                self.learner.critic.network.measure(rollout.reward[rollout.valid])
 
-        value = turn.do(leave)
-        return rollout if value is None else rollout.with_values(value[:-1], value[1:]), returns
+        turn.do(leave)
+        return self._judged(rollout), returns
 
-    def _judge(self, rollout: Rollout) -> FloatArray | None:
-        """V [T + 1, N] of all that was seen, the last of it too; None without a critic."""
+    @torch.no_grad()
+    def _judged(self, rollout: Rollout) -> Rollout:
+        """With V of all that was seen, the last of it too; as it is without a critic."""
         critic = self.learner.critic
         if critic is None:
-            return None
-        critic.network.measure(rollout.reward[rollout.valid])
-        seen = np.concatenate([rollout.obs, rollout.next_obs[-1:]])
-        with torch.no_grad():
-            return critic.network.value(_tensor(seen)).double().numpy()
+            return rollout
+        seen = _tensor(np.concatenate([rollout.obs, rollout.next_obs[-1:]]))
+        pieces = seen.split(-(-critic.rows_at_once // seen.shape[1]))
+        value = torch.cat([self.turn.do(partial(critic.network.value, piece)) for piece in pieces]).double().numpy()
+        return rollout.with_values(value[:-1], value[1:])
 
     def _batch(self, rollout: Rollout, weight: FloatArray) -> Batch:
         config, valid = self.config, rollout.valid

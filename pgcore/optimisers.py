@@ -1,8 +1,9 @@
 """How a gradient becomes a step: plain ascent, Adam, RMSProp. All parameters of a network are one vector θ."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -15,6 +16,11 @@ from pgcore.turn import Turn
 Moments = list[Tensor]
 Step = Callable[[Tensor, Tensor, Moments, float], None]
 N = TypeVar("N", bound=nn.Module)
+Piece = TypeVar("Piece")
+Given = TypeVar("Given")
+
+ROWS_AT_ONCE = 2**15
+PRODUCTS_AT_ONCE = 3 * 10**8  # rows times parameters
 
 
 class TrainingDiverged(BadInput):
@@ -52,7 +58,8 @@ OPTIMISERS: Mapping[str, Step] = {"adam": adam, "ascent": ascent}
 class Learnable(Generic[N]):
     """A network whose parameters are views on one vector θ [P], and their gradients on another.
 
-    One vector makes the norm, the step, the copy and the checkpoint one operation each, whatever the layers.
+    One vector makes the norm, the step, the copy and the checkpoint one operation each, whatever the layers. Of a batch,
+    `rows_at_once` are learned from at once: less than a second's work, and no more than fits into memory.
     """
 
     def __init__(self, network: N, optimiser: str = "adam", rate_name: str = "learning rate") -> None:
@@ -62,6 +69,7 @@ class Learnable(Generic[N]):
         self.gradient = torch.zeros_like(self.theta)
         self.proven = self.theta.clone()
         self.moments: Moments = [torch.zeros_like(self.theta), torch.zeros_like(self.theta), torch.zeros((), dtype=torch.int64)]
+        self.rows_at_once = max(1, min(ROWS_AT_ONCE, PRODUCTS_AT_ONCE // len(self.theta)))
         self.optimise = OPTIMISERS[optimiser]
         self.rate_name = rate_name
         place = 0
@@ -81,10 +89,22 @@ class Learnable(Generic[N]):
             raise
         self.proven.copy_(before)
 
-    def climb(self, rate: float, clip: float = 0.0) -> float:
-        """One step up the gradient; returns its norm before clipping. Raises TrainingDiverged."""
+    def add_up(self, turn: Turn, pieces: Iterable[Piece], pull: Callable[[Piece], Given]) -> list[Given]:
+        """What `pull` gives for each piece of a batch, a step each; the gradients that it leaves here are added up."""
+
+        def add(piece: Piece) -> Given:
+            before = self.gradient.clone()
+            given = pull(piece)
+            self.gradient.add_(before)
+            return given
+
+        first, *others = pieces
+        return [turn.do(partial(pull, first)), *(turn.do(partial(add, piece)) for piece in others)]
+
+    def climb(self, rate: float, clip: float = 0.0, loss: float = 0.0) -> float:
+        """One step up the gradient of a loss; returns its norm before clipping. Raises TrainingDiverged."""
         norm = self.gradient.norm().item()
-        self.insist_finite(norm, rate)
+        self.insist_finite(norm + loss, rate)
         if 0 < clip < norm:
             self.gradient.mul_(clip / norm)
         self.optimise(self.theta, self.gradient, self.moments, rate)
@@ -100,9 +120,9 @@ class Learnable(Generic[N]):
 
     def everything(self) -> list[Tensor]:
         """All that changes as the network learns."""
-        return [self.theta, self.proven, *self.moments, *self.network.buffers()]
+        return [self.theta, self.proven, *self.moments, *self.network.buffers(), self.gradient]
 
     def put_back(self, saved: Sequence[NDArray[Any]]) -> None:
         """Be again as `everything` was."""
-        for now, then in zip(self.everything(), saved, strict=True):
+        for now, then in zip(self.everything(), saved, strict=False):  # older checkpoints have no gradient
             now.copy_(torch.from_numpy(then))

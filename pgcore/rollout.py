@@ -17,7 +17,7 @@ BoolArray = NDArray[np.bool_]
 
 Stretch = dict[str, NDArray[Any]]  # what came of k steps: obs [k, N, …] after each, action, reward, terminated, ended
 
-STRETCH_S = 1.0
+STRETCH_S = 0.5
 LONGEST_EPISODE = 10_000  # where whole episodes are wanted and a task never ends one
 
 
@@ -64,6 +64,13 @@ class Rollout:
             next_value=unjudged,
         )
 
+    def pieces(self, most: int) -> "list[Rollout]":
+        """The same facts, at most so many environments at once."""
+        count = len(self.reward[0])
+        if count <= most:
+            return [self]
+        return [Rollout(*(fact[:, at : at + most] for fact in vars(self).values())) for at in range(0, count, most)]
+
     def with_values(self, value: FloatArray, next_value: FloatArray) -> "Rollout":
         """The same facts, judged by a critic: V(obs) and V(next_obs), both [T, N]."""
         return replace(self, value=value, next_value=next_value)
@@ -105,7 +112,7 @@ def collect(
     the first observation of the next episode. Where every one is about to do so, a step more is played, so that a rollout
     always holds a decision.
 
-    It plays in stretches of a second, each by way of `do`, as that of a Turn; where they are cut makes no difference.
+    It plays in stretches of half a second, each by way of `do`, as that of a Turn; where they are cut makes no difference.
     """
     obs, open_lanes = lanes.obs, ~lanes.resetting
     left = steps + bool(lanes.resetting.all())
@@ -132,7 +139,7 @@ def collect(
 def _play(
     env: "VectorEnv", act: Callable[[FloatArray], NDArray[Any]], obs: FloatArray, steps: int, open_lanes: BoolArray | None
 ) -> Stretch:
-    """At most so many steps or a second, or until each of the open lanes has ended an episode."""
+    """At most so many steps or half a second, or until each of the open lanes has ended an episode."""
     played: dict[str, list[NDArray[Any]]] = {name: [] for name in ("obs", "action", "reward", "terminated", "ended")}
     enough_at = time.monotonic() + STRETCH_S
     for _ in range(steps):

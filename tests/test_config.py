@@ -242,6 +242,14 @@ def test_a_mean_over_the_other_episodes_needs_another_episode():
     [
         ({"estimator": "dqn", "replay_size": 500, "replay_start": 1000}, "make the memory larger"),
         ({"task": "stocks", "train_share": 0.8, "validation_share": 0.2}, "less than 5 % for the test"),
+        (
+            {"num_envs": 4096, "rollout_steps": 4096, "max_steps": 10**8},
+            "16,777,216 steps would not fit .* 4,194,304 may: make Environments or Steps a segment smaller",
+        ),
+        (
+            {"task": "stocks", "estimator": "reinforce", "num_envs": 4096, "episode_rows": 100_000},
+            "40,960,000 steps would not fit .* make Environments or Episode length smaller",
+        ),
     ],
 )
 def test_settings_that_cannot_work_together_are_refused(settings, part):
@@ -253,6 +261,8 @@ def test_a_setting_without_meaning_here_is_carried_along():
     """A page keeps the values of knobs it does not show: they must not get in the way."""
     assert TrainConfig(estimator="ppo", replay_size=500, replay_start=1000).replay_size == 500
     assert TrainConfig(estimator="article", num_envs=4096).num_envs == 4096
+    assert TrainConfig(estimator="article", num_envs=4096, rollout_steps=4096, max_steps=10**8).rollout_steps == 4096
+    assert TrainConfig(num_envs=4096, rollout_steps=4096).max_steps == 500_000, "an update is no larger than the budget"
 
 
 # ---- what follows from a config

@@ -1,11 +1,12 @@
 """A turn: an update that is left between two of its steps and gone on with elsewhere comes out the same to the bit."""
 
 import time
+from functools import partial
 
 import pytest
 import torch
 
-from pgcore import rollout
+from pgcore import optimisers, rollout
 from pgcore.config import TrainConfig, estimators_for
 from pgcore.estimators import ESTIMATORS
 from pgcore.market.prices import load_sample
@@ -47,6 +48,28 @@ class TestTurn:
         with again:
             assert torch.equal(again.do(lambda: pytest.fail("it was done")), given)
 
+    def test_of_a_sum_only_the_sum_is_kept_and_no_part_of_it_done_twice(self):
+        vectors = torch.arange(12, dtype=torch.float64).reshape(4, 3)
+        turn, saved, done = Turn(), [], []
+
+        def part(i):
+            done.append(i)
+            return vectors[i]
+
+        turn.between_steps = lambda: saved.append(pack(turn.state()))
+        parts = [partial(part, i) for i in range(4)]
+        with turn:
+            assert torch.equal(turn.sum(parts), vectors.sum(0))
+            assert turn.do(lambda: 7) == 7
+        assert len(unpack(saved[-1])) == 2
+        for already, state in enumerate(saved[:4], 1):
+            again, done[:] = Turn(), []
+            again.restore(unpack(state))
+            with again:
+                assert torch.equal(again.sum(parts), vectors.sum(0))
+                assert done == [0, 1, 2, 3][already:]
+                assert again.do(lambda: 7) == 7
+
     def test_the_next_turn_begins_with_nothing(self):
         turn = Turn()
         for number in (1, 2):
@@ -66,9 +89,14 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-@pytest.mark.parametrize("stretch_s", [0.0, rollout.STRETCH_S], ids=["play in pieces", "play at once"])
-def test_an_update_left_after_any_of_its_steps_is_gone_on_with_to_the_bit(config, stretch_s, monkeypatch):
+@pytest.mark.parametrize(
+    ("stretch_s", "rows"),
+    [(0.0, optimisers.ROWS_AT_ONCE), (rollout.STRETCH_S, optimisers.ROWS_AT_ONCE), (rollout.STRETCH_S, 9)],
+    ids=["played in pieces", "at once", "learned from in pieces"],
+)
+def test_an_update_left_after_any_of_its_steps_is_gone_on_with_to_the_bit(config, stretch_s, rows, monkeypatch):
     series = load_sample(config.prices) if config.task == "stocks" else None
+    monkeypatch.setattr(optimisers, "ROWS_AT_ONCE", rows)
     undisturbed = alike(list(Trainer(config, series)))
     monkeypatch.setattr(rollout, "STRETCH_S", stretch_s)
     left: list[tuple[int, bytes]] = []

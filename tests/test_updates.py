@@ -3,14 +3,17 @@
 import copy
 import math
 from collections import namedtuple
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 import torch
 
+from pgcore import optimisers
 from pgcore.config import TrainConfig
 from pgcore.optimisers import Learnable, TrainingDiverged, rmsprop
 from pgcore.policies import Critic, Policy
+from pgcore.turn import Turn
 from pgcore.updates import UPDATES, Batch, Learner, ascent, clipped, conjugate_gradient, natural, natural_step
 
 ESTIMATOR_OF = {"ascent": "gae", "clipped": "ppo", "natural": "trpo"}
@@ -102,6 +105,22 @@ def test_what_is_not_a_number_stops_the_run_and_names_a_cause(update, part):
     cause = of_the_policy if part == "weight" else "critic's rate 0.03 is too high: try 0.003"
     with pytest.raises(TrainingDiverged, match=f"no longer a number; most likely the {cause}"):
         run(update, setup)
+
+
+@pytest.mark.parametrize("update", UPDATES)
+@pytest.mark.parametrize("kind", ["categorical", "gaussian"])
+@pytest.mark.parametrize("at_once", [1, 33, 199])
+def test_a_batch_that_is_learned_from_in_pieces_teaches_the_same(update, kind, at_once, monkeypatch):
+    settings = {"entropy_bonus": 0.01, "critic_steps": 2, "gradient_clip": 1.0, "fisher_rows": 100, "minibatches": 2}
+    whole = make(update, kind, **settings)
+    expected = run(update, whole)
+    monkeypatch.setattr(optimisers, "ROWS_AT_ONCE", at_once)
+    cut = make(update, kind, **settings)
+    got = run(update, cut)
+    for name, number in asdict(expected).items():
+        assert getattr(got, name) == pytest.approx(number, rel=1e-3, abs=1e-6, nan_ok=True), name
+    for theta, other in zip(cut.learner.parts, whole.learner.parts, strict=True):
+        torch.testing.assert_close(theta.theta, other.theta, rtol=1e-3, atol=1e-5)
 
 
 # ---- plain ascent
@@ -221,7 +240,7 @@ def step_of(setup, max_kl, steps=60, damping=0.0):
     policy, batch = setup.learner.policy.network, setup.batch
     trace = policy.network.trace(batch.obs)
     policy.policy_gradient(trace, policy.distribution(trace[-1]), batch.action, batch.weight / len(batch))
-    return natural_step(policy, batch.obs, setup.learner.policy.gradient, max_kl, steps, damping)
+    return natural_step(policy, batch.obs, setup.learner.policy.gradient, max_kl, steps, damping, Turn())
 
 
 @pytest.mark.parametrize("kind", ["categorical", "gaussian"])
