@@ -215,12 +215,22 @@ def test_bootstrap_does_not_depend_on_how_much_is_drawn_at_a_time(monkeypatch):
 
 def test_bootstrap_resamples_are_what_numpy_says_of_the_rows_drawn():
     returns, other = some_returns(0, 301), np.where(np.arange(301) < 3, 0.01, 0.0)
-    (drawn,) = luck._resamples(301, 50, 7)
-    assert (drawn.sum(axis=1) == 301).all()
+    ((first, stop),) = luck._resamples(301, 50, 7)
+    rows = [np.concatenate([np.arange(*block) for block in zip(*blocks, strict=True)]) for blocks in zip(first, stop, strict=True)]
+    assert [len(drawn) for drawn in rows] == 50 * [301]
     for series in (returns, other):
-        by_hand = [np.repeat(series, counts.astype(int)) for counts in drawn]
+        by_hand = [series[drawn % 301] for drawn in rows]
         slow = [each.mean() / each.std(ddof=1) if np.ptp(each) else 0.0 for each in by_hand]
-        np.testing.assert_allclose(luck._drawn_sharpe(series, drawn), slow, rtol=1e-9, atol=1e-15)
+        np.testing.assert_allclose(luck._drawn_sharpe(series, first, stop), slow, rtol=1e-9, atol=1e-15)
+
+
+def test_bootstrap_blocks_begin_anywhere_and_have_geometric_lengths():
+    ((first, stop),) = luck._resamples(1000, 1000, 0)
+    length = (stop - first)[:, :50].ravel()
+    assert length.mean() == pytest.approx(10, rel=0.02)
+    assert (length == 1).mean() == pytest.approx(0.1, abs=0.005)
+    assert (length > 20).mean() == pytest.approx(0.9**20, abs=0.005)
+    assert np.bincount(first.ravel() // 100) / first.size == pytest.approx(np.full(10, 0.1), abs=0.003)
 
 
 def test_bootstrap_draws_blocks_so_that_trends_widen_the_interval():

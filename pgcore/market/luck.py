@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pgcore.market.statistics import sharpe
 
 FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 
 NORMAL = NormalDist()
 EULER_GAMMA = 0.5772156649015329
@@ -66,48 +67,51 @@ def sharpe_difference(
     rows = len(one)
     if rows < 2:
         return math.nan, math.nan
-    difference = [_drawn_sharpe(one, drawn) - _drawn_sharpe(other, drawn) for drawn in _resamples(rows, resamples, seed)]
+    difference = [_drawn_sharpe(one, *drawn) - _drawn_sharpe(other, *drawn) for drawn in _resamples(rows, resamples, seed)]
     ends = [(1.0 - level) / 2.0, (1.0 + level) / 2.0]
     low, high = np.quantile(np.concatenate(difference) * math.sqrt(periods), ends)
     return float(low), float(high)
 
 
-def _drawn_sharpe(returns: FloatArray, drawn: FloatArray) -> FloatArray:
-    """Sharpe ratios [B] of resamples in which each of R returns is drawn so often [B, R]; 0 where nothing varies."""
+def _drawn_sharpe(returns: FloatArray, first: IntArray, stop: IntArray) -> FloatArray:
+    """Sharpe ratios [B] of resamples of R returns that are made of blocks [B, K]; 0 where nothing varies."""
     rows, centre = len(returns), returns.mean()
-    beyond = returns - centre  # a sum of squares less that of their mean keeps what varies only where the mean is small
-    mean, square = (drawn @ np.stack([beyond, beyond**2], axis=1) / rows).T
+    beyond = np.tile(returns - centre, 2)  # a sum of squares less that of their mean keeps what varies only where that is small
+    total = np.zeros((2, 2 * rows + 1))
+    np.cumsum([beyond, beyond**2], axis=1, out=total[:, 1:])
+    mean, square = ((of.take(stop) - of.take(first)).sum(axis=1) / rows for of in total)
     variance = (square - mean**2) * rows / (rows - 1)
     varies = variance > 1e-12 * square
     deviation = np.sqrt(np.where(varies, variance, 1.0))
     return np.where(varies, (mean + centre) / deviation, 0.0)
 
 
-def _resamples(rows: int, resamples: int, seed: int) -> Iterable[FloatArray]:
-    """How often each row is drawn, [B, R], in pieces that fit into memory; those of short histories are kept."""
-    return (_resampled_once(rows, resamples, seed),) if rows * resamples <= NUMBERS_AT_ONCE else _drawn(rows, resamples, seed)
+def _resamples(rows: int, resamples: int, seed: int) -> Iterable[tuple[IntArray, IntArray]]:
+    """The first row of each block and the row after its last, [B, K] each, R rows a resample; past row R it begins again.
+
+    They come in pieces that fit into memory; those of short histories are kept.
+    """
+    chance = rows ** (-1.0 / 3.0)
+    blocks = math.ceil(rows * chance + 8.0 * math.sqrt(rows * chance)) + 64  # together longer than R, by 8 deviations or more
+    if resamples * blocks <= NUMBERS_AT_ONCE:
+        return (_resampled_once(rows, resamples, seed, blocks),)
+    return _drawn(rows, resamples, seed, blocks)
 
 
 @lru_cache(maxsize=2)
-def _resampled_once(rows: int, resamples: int, seed: int) -> FloatArray:
-    return next(_drawn(rows, resamples, seed))
+def _resampled_once(rows: int, resamples: int, seed: int, blocks: int) -> tuple[IntArray, IntArray]:
+    return next(_drawn(rows, resamples, seed, blocks))
 
 
-def _drawn(rows: int, resamples: int, seed: int) -> Iterator[FloatArray]:
-    begin = np.random.default_rng(seed)  # draws where blocks begin, the other at which row
-    start = np.random.Generator(np.random.PCG64(seed).advance(resamples * rows))  # where all of `begin` would have ended
-    several, step = max(1, NUMBERS_AT_ONCE // rows), np.arange(rows)
-    for first in range(0, resamples, several):
-        count = min(several, resamples - first)
-        begins = begin.random((count, rows)) < rows ** (-1.0 / 3.0)
-        begins[:, 0] = True
-        began = np.maximum.accumulate(np.where(begins, step, 0), axis=1)
-        drawn = np.take_along_axis(start.integers(rows, size=(count, rows)), began, axis=1)
-        drawn += step
-        drawn -= began
-        drawn %= rows
-        drawn += rows * np.arange(count)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=count * rows).reshape(count, rows).astype(np.float64)
+def _drawn(rows: int, resamples: int, seed: int, blocks: int) -> Iterator[tuple[IntArray, IntArray]]:
+    of_lengths, of_rows = (np.random.default_rng([seed, what]) for what in range(2))
+    at_once = max(1, NUMBERS_AT_ONCE // blocks)
+    for done in range(0, resamples, at_once):
+        shape = min(at_once, resamples - done), blocks
+        ends = np.minimum(np.cumsum(of_lengths.geometric(rows ** (-1.0 / 3.0), shape), axis=1), rows)
+        first, length = of_rows.integers(rows, size=shape), np.diff(ends, axis=1, prepend=0)
+        needed = length.any(axis=0)
+        yield first[:, needed], (first + length)[:, needed]
 
 
 def luck_bound(agent: FloatArray, market: FloatArray, allow_short: bool) -> float:
