@@ -39,8 +39,9 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     """The app with a data directory of its own, opened on any page with any link."""
     import streamlit as st
 
-    from pages.ui import server, stream
+    from pages.ui import server, stream, waiting
 
+    monkeypatch.setattr(waiting, "AT_ONCE_S", 60.0)  # no browser is there to look again
     monkeypatch.setenv("PGLAB_HOME", str(tmp_path))
     monkeypatch.delenv("PGLAB_DATABASE_URL", raising=False)
     server.close()

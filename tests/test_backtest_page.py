@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.ui import server
+from pages.ui import server, validation, waiting
 from pgcore.config import TrainConfig
 from pgcore.market.prices import PriceSeries
 from pgcore.market.statistics import measure
@@ -25,6 +25,7 @@ ROUNDED = 5.1e-5  # a share in hundredths of a percent
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunStore]:
     monkeypatch.setenv("PGLAB_HOME", str(tmp_path))
     monkeypatch.delenv("PGLAB_DATABASE_URL", raising=False)
+    monkeypatch.setattr(waiting, "AT_ONCE_S", 60.0)  # no browser is there to look again
     server.close()
     yield server.store()
     server.close()
@@ -46,6 +47,13 @@ def show() -> None:
 
     runs = store().runs()
     show_results("stocks", runs[-1], store().evaluation(runs[-1].id, "final"), runs)
+
+
+def show_validation() -> None:
+    from pages.ui.server import store
+    from pages.ui.validation import validation_chart
+
+    validation_chart("stocks", store().runs()[-1])
 
 
 def page() -> AppTest:
@@ -155,3 +163,36 @@ def test_the_headline_of_a_walk_forward_follows_the_slider(store: RunStore) -> N
     assert gain in walk["notice"]["text"]
     assert walk["notice"]["more"] == ["At a trading cost of 90 bp, as set below."]
     assert len(walk["charts"]) == 1
+
+
+def test_a_result_that_was_given_up_is_worked_out_when_wanted(store: RunStore) -> None:
+    run = trained(store)
+    at = AppTest.from_function(show, default_timeout=60)
+    at.session_state["stocks.given_up"] = run.id
+    at.run()
+    assert "not worked out" in at.info[0].value
+    assert not at.slider
+    assert any(button.label == "Check for look-ahead" for button in at.button), "the rest is there"
+    next(button for button in at.button if button.label == "Work it out").click().run()
+    assert not at.info
+    assert at.slider[0].value == run.config.cost_bps
+
+
+def test_checkpoints_that_take_long_to_play_are_shown_as_far_as_they_were(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(store)
+    kept = len(store.policies(run.id))
+    at = AppTest.from_function(show_validation, default_timeout=60)
+    monkeypatch.setattr(validation, "LONGEST_LOOK_S", 0.0)
+    for played in range(1, kept):
+        frame = shown(at.run(), "validation")
+        assert frame["said"] == f"{played} of {kept} checkpoints were played on the validation part."
+        assert frame["share"] == played / kept
+        assert frame["wait"] == validation.REST_S
+    last = shown(at.run(), "validation")
+    assert (last["said"], last["share"], last["wait"]) == ("", None, None)
+    monkeypatch.undo()
+    validation._scores.cache_clear()
+    at_once = shown(AppTest.from_function(show_validation, default_timeout=60).run(), "validation")
+    assert at_once["charts"][0]["version"] == last["charts"][0]["version"]

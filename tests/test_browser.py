@@ -504,9 +504,18 @@ def test_the_moving_average_follows_its_slider_while_it_is_dragged(page, address
 
 LONG_WORK = """
 import time, streamlit as st
-from pages.ui.waiting import wait_for
-if st.button("Work"):
-    st.write("worked", wait_for(lambda: time.sleep(6), "Working.", has_button=True))
+from pages.ui.waiting import worked_out
+
+@st.fragment
+def part():
+    if st.button("Work"):
+        st.session_state["asked"] = True
+    if st.session_state.get("asked"):
+        work, cancel = lambda: time.sleep(6) or "worked", lambda: st.session_state.pop("asked")
+        st.write(worked_out("work", "this", work, "Working.", cancel) or "")
+
+part()
+st.button("another button")
 st.write("the rest of the page")
 """
 
@@ -521,8 +530,46 @@ def test_long_work_says_how_long_it_takes_and_can_be_cancelled(page, tmp_path):
     expect(page.get_by_text("Working.")).to_have_count(0, timeout=3000)
     expect(page.get_by_text("the rest of the page")).to_be_visible()
     page.get_by_role("button", name="Work").click()
-    expect(page.get_by_text("worked")).to_be_visible()
+    expect(page.get_by_text(re.compile(r"Working\. [12] s"))).to_be_visible()
+    page.get_by_role("button", name="another button").click()
+    expect(page.get_by_text("worked")).to_be_visible(timeout=8000)
     expect(page.get_by_text("Working.")).to_have_count(0)
+    server.terminate()
+    server.wait(timeout=30)
+
+
+LONG_RESULT = """
+import time
+from functools import lru_cache
+from pages.ui import backtest
+from pages.ui.server import store
+if not hasattr(backtest, "at_once"):
+    backtest.at_once = backtest._at_cost
+    backtest._at_cost = lru_cache(lambda recorded, cost: time.sleep(4) or backtest.at_once(recorded, cost))
+run = store().runs()[-1]
+backtest.show_results("stocks", run, store().evaluation(run.id, "final"), [run])
+"""
+
+
+def test_a_result_that_takes_long_can_be_given_up(page, tmp_path):
+    store = RunStore(f"sqlite:///{tmp_path}/runs.sqlite")
+    train_run(store, store.create_run(TrainConfig(task="stocks", max_steps=2000)))
+    (tmp_path / "long_result.py").write_text(LONG_RESULT)
+    server, address = serve(tmp_path, script=tmp_path / "long_result.py")
+    page.goto(address)
+    expect(page.get_by_text(re.compile(r"earned at 5 bp\. [1-3] s"))).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("was not worked out")).to_be_visible()
+    expect(page.get_by_text("Working out")).to_have_count(0, timeout=3000)
+    page.get_by_role("button", name="Work it out").click()
+    expect(page.locator(".board dl")).to_contain_text("1 became", timeout=20_000)
+    thumb = page.get_by_role("slider", name="Trading cost (bp)")
+    thumb.press("ArrowRight")
+    expect(page.get_by_text(re.compile(r"earned at 5\.5 bp\. [1-3] s"))).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(thumb).to_have_value("5")
+    expect(page.get_by_text("Working out")).to_have_count(0, timeout=3000)
+    expect(page.locator(".board")).to_contain_text("At a trading cost of 5 bp", timeout=5000)
     server.terminate()
     server.wait(timeout=30)
 

@@ -216,7 +216,8 @@ def test_bootstrap_does_not_depend_on_how_much_is_drawn_at_a_time(monkeypatch):
 def test_bootstrap_resamples_are_what_numpy_says_of_the_rows_drawn():
     returns, other = some_returns(0, 301), np.where(np.arange(301) < 3, 0.01, 0.0)
     ((first, stop),) = luck._resamples(301, 50, 7)
-    rows = [np.concatenate([np.arange(*block) for block in zip(*blocks, strict=True)]) for blocks in zip(first, stop, strict=True)]
+    blocks = [zip(*each, strict=True) for each in zip(first, stop, strict=True)]
+    rows = [np.concatenate([np.arange(*block) for block in each]) for each in blocks]
     assert [len(drawn) for drawn in rows] == 50 * [301]
     for series in (returns, other):
         by_hand = [series[drawn % 301] for drawn in rows]

@@ -4,7 +4,7 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import pandas as pd
@@ -14,12 +14,12 @@ from pages.ui.board import HEAD_START, Chart, Frame, Notice, Number, Table, as_j
 from pages.ui.problems import readable
 from pages.ui.server import store
 from pages.ui.text import plain
-from pages.ui.waiting import wait_for
+from pages.ui.waiting import worked_out
 from pgcore import market_charts
 from pgcore.acting import read_actor
 from pgcore.config import SETTINGS
 from pgcore.market.accounts import Backtest
-from pgcore.market.backtest import Comparison, account, check_look_ahead
+from pgcore.market.backtest import Comparison, LookAhead, account, check_look_ahead
 from pgcore.market.features import FEATURES
 from pgcore.market.parts import split
 from pgcore.market.statistics import METRICS, measure
@@ -56,10 +56,13 @@ def show_results(page: str, run: Run, result: dict[str, Any], runs: list[Run]) -
     folds = sorted(
         (each for each in runs if each.config.folds and each.config.seed == run.config.seed), key=lambda each: each.config.fold
     )
-    recorded = _recorded(f"{page}.recorded", [run], [result])
-    with st.spinner("Working out what it would have earned …"):
-        _price(recorded, run.config.cost_bps)  # what cannot be read is said once, here
-    st.fragment(readable(_show_at_cost, run.id))(page, recorded, _walked(page, folds))
+    recorded, walked = _recorded(f"{page}.recorded", [run], [result]), _walked(page, folds)
+    given_up = f"{page}.given_up"
+    if st.session_state.get(given_up) == run.id:
+        st.info("What it would have earned was not worked out.", icon=":material/info:")
+        st.button("Work it out", icon=":material/calculate:", on_click=st.session_state.pop, args=(given_up,))
+    elif _work_out(f"{page}.work", recorded, walked, run.config.cost_bps, partial(st.session_state.update, {given_up: run.id})):
+        st.fragment(readable(_show_at_cost, run.id))(page, recorded, walked)
     _trades(page, result)
     with st.expander("What it looks at, and whether it could have seen the future", icon=":material/visibility:"):
         _explain(page, run, result)
@@ -70,17 +73,23 @@ def _show_at_cost(page: str, recorded: Recorded, walked: Recorded | None) -> Non
     run = recorded.run
     walk_place = st.container()
     st.subheader("What it would have earned")
-    slider = f"{page}.recost.{run.id}"
+    slider, own = f"{page}.recost.{run.id}", float(run.config.cost_bps)
+    st.session_state.setdefault(slider, own)
     cost = st.slider(
         "Trading cost (bp)",
         0.0,
-        max(HIGHEST_COST, float(run.config.cost_bps)),
-        float(run.config.cost_bps),
-        0.5,
+        max(HIGHEST_COST, own),
+        step=0.5,
         key=slider,
         help="Prices the recorded trades of every part anew, at once. The agent is not retrained.",
         **HEAD_START,
     )
+
+    shown = f"{slider}.shown"
+    before = st.session_state.get(shown, own)
+    if not _work_out(f"{page}.recost", recorded, walked, cost, partial(st.session_state.update, {slider: before})):
+        cost = before
+    st.session_state[shown] = cost
 
     def show(what: Recorded, at_cost: Callable[[Recorded, float], Frame], key: str) -> None:
         def look(at: str) -> Frame:
@@ -94,6 +103,19 @@ def _show_at_cost(page: str, recorded: Recorded, walked: Recorded | None) -> Non
             st.subheader(f"Walk-forward: {len(walked.runs)} test pieces, one curve")
             show(walked, _walk_at_cost, f"{page}.walk")
     _downloads(page, run, _priced(recorded, cost)["test"])
+
+
+def _work_out(key: str, recorded: Recorded, walked: Recorded | None, cost: float, cancel: Callable[[], object]) -> bool:
+    """Whether all that depends on a trading cost is known; where not, the page says so and is run again once it is."""
+
+    def work() -> bool:
+        _at_cost(recorded, cost)
+        if walked is not None:
+            _walk_at_cost(walked, cost)
+        return True
+
+    said = f"Working out what it would have earned at {cost:g} bp."
+    return worked_out(key, (recorded, walked, cost), work, said, cancel) is not None
 
 
 def _walked(page: str, folds: list[Run]) -> Recorded | None:
@@ -120,6 +142,7 @@ def _priced(recorded: Recorded, cost: float) -> Mapping[str, Comparison]:
 def _at_cost(recorded: Recorded, cost: float) -> Frame:
     with recorded.lock:
         drawn, test = _draw(recorded, cost), _price(recorded, cost)["test"]
+        _sharpe_difference(recorded, cost)
     return replace(drawn, notice=_verdict(recorded, test, cost))  # which counts what has been tried by now
 
 
@@ -169,8 +192,7 @@ def _draw(recorded: Recorded, cost: float) -> Frame:
 def _verdict(recorded: Recorded, test: Comparison, cost: float) -> Notice:
     run = recorded.run
     found = judge(recorded.store, run, test)
-    agent, hold = (measure(each)["sharpe"] for each in (test.agent, test.buy_and_hold))
-    difference, low, high = (_signed(x) for x in (agent - hold, *test.sharpe_interval(run.config.seed)))
+    difference, low, high = (_signed(x) for x in _sharpe_difference(recorded, cost))
     more = (
         f"At a trading cost of {cost:g} bp. Sharpe ratio less that of buy-and-hold: {difference} (95 % interval {low} to"
         f" {high}, stationary bootstrap). It ends above {100 * test.beats_random():.0f} % of 200 policies that trade as much at"
@@ -181,6 +203,14 @@ def _verdict(recorded: Recorded, test: Comparison, cost: float) -> Notice:
         more += f" Judged is the checkpoint of update {chosen['update']:,}, the best on the validation part."
     collapsed = result["parts"][-1]["collapse"]
     return Notice(found.text, found.skill, [more, collapsed] if collapsed else [more])
+
+
+@lru_cache(maxsize=4)
+def _sharpe_difference(recorded: Recorded, cost: float) -> tuple[float, float, float]:
+    """The Sharpe ratio on the test part less that of buy-and-hold, and the interval that it lies in."""
+    test = _price(recorded, cost)["test"]
+    agent, hold = (measure(each)["sharpe"] for each in (test.agent, test.buy_and_hold))
+    return agent - hold, *test.sharpe_interval(recorded.run.config.seed)
 
 
 def _signed(number: float) -> str:
@@ -249,18 +279,25 @@ def _explain(page: str, run: Run, result: dict[str, Any]) -> None:
     table.insert(0, "what it means", [about.get(name, "1 long, 0 flat, −1 short.") for name in table.index])
     numbers = {name: st.column_config.NumberColumn(format="%+.2f") for name in ("buys", "sells", "holds")}
     st.dataframe(table, column_config=numbers, alt="Average features by action on the test part.")
+    asked = f"{page}.lookahead.asked"
     if st.button(
         "Check for look-ahead",
         icon=":material/history_toggle_off:",
         key=f"{page}.lookahead",
         help="Replaces all prices after a day by others and compares everything before it to the last bit.",
     ):
-        policy, prices = store().policy_bytes(run.id), resolve_prices(store(), run.prices)
+        st.session_state[asked] = run.id
+    if st.session_state.get(asked) == run.id:
+        policy, mine = store().policy_bytes(run.id), store()
         assert policy is not None
-        actor = read_actor(policy)
+
+        def check() -> LookAhead:
+            return check_look_ahead(read_actor(policy), run.config, resolve_prices(mine, run.prices))
+
         said = "Playing it on prices whose future was replaced."
-        found = wait_for(lambda: check_look_ahead(actor, run.config, prices), said, has_button=True)
-        (st.success if found.clean else st.error)(plain(found.text))
+        found = worked_out(f"{page}.lookahead.work", run.id, check, said, partial(st.session_state.pop, asked))
+        if found is not None:
+            (st.success if found.clean else st.error)(plain(found.text))
 
 
 def _downloads(page: str, run: Run, compared: Comparison) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.ui.server import store
 from pages.ui.text import plain
-from pages.ui.waiting import wait_for
+from pages.ui.waiting import worked_out
 from pgcore.errors import BadInput
 from pgcore.market.csv_import import LIMIT_BYTES, Choices, Imported, ImportReport, NeedsChoice, import_prices
 from pgcore.market.prices import SAMPLE_SOURCE, SAMPLES, PriceError, PriceSeries
@@ -116,14 +116,18 @@ def _upload(page: str) -> None:
         label_visibility="collapsed",
         help="CSV or text from Yahoo, Stooq, Nasdaq, Investing.com, MetaTrader, a broker, a spreadsheet …",
     )
+    reading = f"{page}.reading"
     if file is None:
+        st.session_state.pop(reading, None)
         return
     data = file.getvalue()
-    key = f"{page}.choice.{hashlib.sha256(data).hexdigest()[:16]}"
+    content = hashlib.sha256(data).hexdigest()[:16]
+    key = f"{page}.choice.{content}"
     answers: dict[str, str] = st.session_state.setdefault(key, {})
     try:
         choices = _choices(answers)
-        imported = wait_for(lambda: _imported(data, file.name, choices), "Reading the file; removing it above ends that.")
+        what, said = (content, file.name, choices), "Reading the file; removing it above ends that."
+        imported = worked_out(reading, what, lambda: _imported(data, file.name, choices), said)
     except NeedsChoice as question:
         st.warning(plain(question), icon=":material/help:")
         if question.choice == "ticker":
@@ -136,8 +140,9 @@ def _upload(page: str) -> None:
             st.caption("Was it read otherwise than you meant it? Say how to read it:")
             _pickers(key, error.columns)
         return
-    st.session_state[f"{page}.prices"] = store().save_prices(imported.series)
-    _show_report(key, imported.report)
+    if imported is not None:
+        st.session_state[f"{page}.prices"] = store().save_prices(imported.series)
+        _show_report(key, imported.report)
 
 
 @st.cache_data(max_entries=8, ttl="1h", show_spinner=False)

@@ -1,5 +1,7 @@
 """How the policies of a stocks run would have done on the validation part, as it learns."""
 
+import math
+import time
 from functools import lru_cache
 
 from pages.ui.board import Chart, Frame, as_json, board
@@ -12,25 +14,44 @@ from pgcore.market.parts import split
 from pgcore.runs.run import Run
 from pgcore.runs.store import resolve_prices
 
+LONGEST_LOOK_S = 0.3
+REST_S = 0.1
+
 
 def validation_chart(page: str, run: Run) -> None:
-    """Growth on the validation part by checkpoint, beside buy-and-hold; the checkpoint to be chosen is marked."""
-    prices = resolve_prices(store(), run.prices)
+    """Growth on the validation part by checkpoint, beside buy-and-hold; the checkpoint to be chosen is marked.
+
+    Where they take long to play the chart shows those that were, and the board goes on by itself as long as the page is open.
+    """
+    mine = store()
+    prices, kept = resolve_prices(mine, run.prices), mine.policies(run.id)
     part = split(run.config, prices).validation
-    kept = store().policies(run.id)
     if len(part) < 2 or not kept:
         return
-    scores = [_growth(run.id, update, who(), run.process) for update, _ in kept]
     hold = float(prices.close[part.stop - 1] / prices.close[part.start])
-    figure = as_json(market_charts.validation_chart([env_steps for _, env_steps in kept], scores, hold))
-    alt = "Final equity on the validation part of each checkpoint, beside buy-and-hold."
-    board(Frame([Chart(figure, f"validation-{run.id}", alt, height=200)]), key=f"{page}.validation")
+    scores = _scores(run.id, who(), run.process)
+
+    def look(_: str = "") -> Frame:
+        enough_at = time.monotonic() + LONGEST_LOOK_S
+        for update, _steps in kept:
+            if update not in scores:
+                data = mine.policy_bytes(run.id, update)
+                scores[update] = math.nan if data is None else growth(read_actor(data), run.config, prices, part)
+                if time.monotonic() > enough_at:
+                    break
+        played = [(env_steps, scores[update]) for update, env_steps in kept if update in scores]
+        figure = as_json(market_charts.validation_chart(*zip(*played, strict=True), hold))
+        alt = "Final equity on the validation part of each checkpoint, beside buy-and-hold."
+        chart = Chart(figure, f"validation-{run.id}", alt, height=200)
+        if len(played) == len(kept):
+            return Frame([chart])
+        said = f"{len(played)} of {len(kept)} checkpoints were played on the validation part."
+        return Frame([chart], said=said, share=len(played) / len(kept), wait=REST_S)
+
+    board(look(), key=f"{page}.validation", look=look)
 
 
-@lru_cache(maxsize=5_000)
-def _growth(run_id: str, update: int, *_key: object) -> float:
-    """Kept for whose it is, and for the process that made it: a race that is run again comes out otherwise."""
-    run = store().run(run_id)
-    data = store().policy_bytes(run_id, update)
-    prices = resolve_prices(store(), run.prices)
-    return float("nan") if data is None else growth(read_actor(data), run.config, prices, split(run.config, prices).validation)
+@lru_cache(maxsize=200)
+def _scores(_run_id: str, *_key: object) -> dict[int, float]:
+    """What is known, by update, for whose it is, and for the process that made it: a race run again comes out otherwise."""
+    return {}

@@ -1,35 +1,58 @@
 """Work that may take many seconds, and a page that can be used meanwhile."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from time import monotonic
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import streamlit as st
 
 AT_ONCE_S = 0.3
-TICK_S = 0.2
+TICK_S = 0.5
 
 Result = TypeVar("Result")
 
 
-def wait_for(work: Callable[[], Result], said: str, *, has_button: bool = False) -> Result:
-    """What `work` returns or raises, saying meanwhile what is done and for how long.
+@dataclass(frozen=True, eq=False)
+class Job(Generic[Result]):
+    """What is being worked out, since when, and what comes of it."""
 
-    It works in a thread of its own and must neither ask for the session nor draw. Whatever makes the page run again gives it
-    up: the button need do nothing.
+    what: Hashable
+    begun: float
+    result: Future[Result]
+
+
+def worked_out(
+    key: str, what: Hashable, work: Callable[[], Result], said: str, cancel: Callable[[], object] | None = None
+) -> Result | None:
+    """What `work` returns or raises. None while it takes longer: the page then says so here, and is run again when it is there.
+
+    It works in a thread of its own and must neither ask for the session nor draw. Of one `key` only the latest work, told
+    apart by `what`, is waited for. With `cancel` there is a button that gives it up and calls that.
     """
-    begun = monotonic()
-    thread = ThreadPoolExecutor(max_workers=1)
-    future = thread.submit(work)
-    thread.shutdown(wait=False)
-    place = st.empty()
-    if not wait([future], AT_ONCE_S).done:
-        with place.container(horizontal=True, vertical_alignment="center"):
-            line = st.empty()
-            if has_button:
-                st.button("Cancel", icon=":material/close:")
-        while not wait([future], TICK_S).done:
-            line.markdown(f":material/hourglass_top: {said} {monotonic() - begun:.0f} s")
-    place.empty()
-    return future.result()
+    job: Job[Result] | None = st.session_state.get(key)
+    if job is None or job.what != what:
+        thread = ThreadPoolExecutor(max_workers=1)
+        job = st.session_state[key] = Job(what, monotonic(), thread.submit(work))
+        thread.shutdown(wait=False)
+        wait([job.result], AT_ONCE_S)
+    if job.result.done():
+        return job.result.result()
+    st.fragment(_wait, run_every=TICK_S)(key, job, said, cancel)
+    return None
+
+
+def _wait(key: str, job: Job[Result], said: str, cancel: Callable[[], object] | None) -> None:
+    """A fragment: while the script waited, no button of another one would be heard."""
+    if st.session_state.get(key) is not job or job.result.done():
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f":material/hourglass_top: {said} {monotonic() - job.begun:.0f} s")
+        if cancel is not None:
+            st.button("Cancel", icon=":material/close:", key=f"{key}.cancel", on_click=_give_up, args=(key, cancel))
+
+
+def _give_up(key: str, cancel: Callable[[], object]) -> None:
+    st.session_state.pop(key, None)
+    cancel()
