@@ -41,11 +41,15 @@ class Recorded:
     store: RunStore
     runs: Sequence[Run]
     results: Sequence[dict[str, Any]]
-    lock: threading.Lock = field(default_factory=threading.Lock)  # a chart and the script ask for the same cost at once
+    locks: dict[float, threading.Lock] = field(default_factory=dict)
 
     @property
     def run(self) -> Run:
         return self.runs[0]
+
+    def alone(self, cost: float) -> threading.Lock:
+        """Held while a cost is worked out: a chart and the script ask for the same one at once."""
+        return self.locks.setdefault(cost, threading.Lock())
 
 
 def show_results(page: str, run: Run, result: dict[str, Any], runs: list[Run]) -> None:
@@ -135,19 +139,19 @@ def _recorded(key: str, runs: list[Run], results: list[dict[str, Any]]) -> Recor
 
 
 def _priced(recorded: Recorded, cost: float) -> Mapping[str, Comparison]:
-    with recorded.lock:
+    with recorded.alone(cost):
         return _price(recorded, cost)
 
 
 def _at_cost(recorded: Recorded, cost: float) -> Frame:
-    with recorded.lock:
+    with recorded.alone(cost):
         drawn, test = _draw(recorded, cost), _price(recorded, cost)["test"]
         _sharpe_difference(recorded, cost)
     return replace(drawn, notice=_verdict(recorded, test, cost))  # which counts what has been tried by now
 
 
 def _walk_at_cost(walked: Recorded, cost: float) -> Frame:
-    with walked.lock:
+    with walked.alone(cost):
         compared, drawn = _walk(walked, cost)
     found = judge(walked.store, walked.run, compared)
     return replace(drawn, notice=Notice(found.text, found.skill, [f"At a trading cost of {cost:g} bp, as set below."]))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from threading import Event
 from time import monotonic
 from typing import Generic, TypeVar
 
@@ -16,11 +17,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, eq=False)
 class Job(Generic[Result]):
-    """What is being worked out, since when, and what comes of it."""
+    """What is being worked out, since when, what comes of it, and whether nobody waits for that any more."""
 
     what: Hashable
     begun: float
-    result: Future[Result]
+    result: Future[Result | None]
+    is_given_up: Event
 
 
 def worked_out(
@@ -29,18 +31,32 @@ def worked_out(
     """What `work` returns or raises. None while it takes longer: the page then says so here, and is run again when it is there.
 
     It works in a thread of its own and must neither ask for the session nor draw. Of one `key` only the latest work, told
-    apart by `what`, is waited for. With `cancel` there is a button that gives it up and calls that.
+    apart by `what`, is waited for, and begins when the one before is done. With `cancel` there is a button that gives it up
+    and calls that.
     """
     job: Job[Result] | None = st.session_state.get(key)
     if job is None or job.what != what:
-        thread = ThreadPoolExecutor(max_workers=1)
-        job = st.session_state[key] = Job(what, monotonic(), thread.submit(work))
-        thread.shutdown(wait=False)
+        job = st.session_state[key] = _begun(what, work, job)
         wait([job.result], AT_ONCE_S)
     if job.result.done():
         return job.result.result()
     st.fragment(_wait, run_every=TICK_S)(key, job, said, cancel)
     return None
+
+
+def _begun(what: Hashable, work: Callable[[], Result], before: Job[Result] | None) -> Job[Result]:
+    is_given_up, thread = Event(), ThreadPoolExecutor(max_workers=1)
+    if before is not None:
+        before.is_given_up.set()
+
+    def in_turn() -> Result | None:
+        if before is not None:
+            wait([before.result])
+        return None if is_given_up.is_set() else work()
+
+    job = Job(what, monotonic(), thread.submit(in_turn), is_given_up)
+    thread.shutdown(wait=False)
+    return job
 
 
 def _wait(key: str, job: Job[Result], said: str, cancel: Callable[[], object] | None) -> None:
@@ -54,5 +70,6 @@ def _wait(key: str, job: Job[Result], said: str, cancel: Callable[[], object] | 
 
 
 def _give_up(key: str, cancel: Callable[[], object]) -> None:
-    st.session_state.pop(key, None)
+    if (job := st.session_state.pop(key, None)) is not None:
+        job.is_given_up.set()
     cancel()
