@@ -39,6 +39,8 @@ def worked_out(
         job = st.session_state[key] = _begun(what, work, job)
         wait([job.result], AT_ONCE_S)
     if job.result.done():
+        if job.result.exception() is not None:  # which may be over by the next run: the store was busy
+            del st.session_state[key]
         return job.result.result()
     st.fragment(_wait, run_every=TICK_S)(key, job, said, cancel)
     return None
