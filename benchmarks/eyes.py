@@ -22,8 +22,8 @@ def share(values: list[float], part: float) -> float:
 def watching(sessions: int, runs: int, seconds: float, updates: int) -> dict[str, Any]:
     """Sessions watch runs that all train, on however few cores.
 
-    They begin once all do and one has made so many updates: soon after, pages keep the most they ever do, and from then on
-    the memory does not grow, or something is wrong.
+    They begin once each has made so many updates: soon after, pages keep the most they ever do, and from then on the memory
+    does not grow, or something is wrong.
     """
     with served({"PGLAB_TRAINERS": str(runs)}) as app:
         await_warm(app)
@@ -31,7 +31,7 @@ def watching(sessions: int, runs: int, seconds: float, updates: int) -> dict[str
             TrainConfig(estimator="a2c", seed=seed, stop_when_solved=False, max_steps=1_000_000_000) for seed in range(runs)
         )
         ids = [app.store.create_run(config) for config in configs]
-        while min(made := [run.updates for run in app.store.runs()]) == 0 or max(made) <= updates:
+        while min(run.updates for run in app.store.runs()) <= updates:
             time.sleep(0.5)
         found = asyncio.run(_watch_all(app, ids, sessions, seconds))
         found["training_at_once"] = sum(run.updates > 0 for run in app.store.runs())

@@ -23,7 +23,7 @@ GROWTH_GOAL = 0.02
 PARTS: dict[str, tuple[Callable[..., dict[str, Any]], dict[str, Any], dict[str, Any]]] = {  # what to call, in full, in short
     "watch": (
         watching,
-        {"sessions": 20, "runs": 10, "seconds": 120.0, "updates": 19 * MOST_ROWS // 10},
+        {"sessions": 20, "runs": 10, "seconds": 120.0, "updates": 199 * MOST_ROWS // 100},
         {"sessions": 4, "runs": 3, "seconds": 6.0, "updates": 1},
     ),
     "clicks": (clicking, {"clicks": 50}, {"clicks": 6}),
