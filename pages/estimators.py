@@ -31,12 +31,20 @@ def with_its_helpers(function: Callable[..., Any]) -> str:
 
 
 def source_of(code: str) -> str:
-    """The source of the function `module.name`, read and not imported: it may need torch, which pages do without."""
+    """The source of the function `module.name` and of the helpers it calls, read and not imported: it may need torch, which
+    pages do without."""
     module, name = code.split(".")
     text = (ROOM / f"{module}.py").read_text(encoding="utf-8")
-    (function,) = (node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef) and node.name == name)
-    first = min(line.lineno for line in (function, *function.decorator_list))
-    return "\n".join(text.splitlines()[first - 1 : function.end_lineno])
+    functions = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+    shown = [name]
+    for function in shown:
+        called = (node.id for node in ast.walk(functions[function]) if isinstance(node, ast.Name))
+        shown += [each for each in dict.fromkeys(called) if each.startswith("_") and each in functions and each not in shown]
+    lines = text.splitlines()
+    firsts = [min(at.lineno for at in (functions[each], *functions[each].decorator_list)) for each in shown]
+    return "\n\n\n".join(
+        "\n".join(lines[first - 1 : functions[each].end_lineno]) for first, each in zip(firsts, shown, strict=True)
+    )
 
 
 def traits(row: Estimator) -> Iterator[tuple[str, str, str]]:

@@ -233,6 +233,7 @@ def test_every_row_of_the_table_is_told_and_shown_as_it_runs(app):
     at = app("estimators.py")
     assert [header.value for header in at.header] == [row.title for row in ESTIMATORS.values()]
     code = "\n".join(block.value for block in at.code)
+    assert "policy.policy_gradient(trace, now" in code, "the helpers of an update are shown with it"
     equations = {equation.value.strip("$\n ") for equation in at.latex}
     for row in ESTIMATORS.values():
         assert inspect.getsource(row.weight).strip() in code
