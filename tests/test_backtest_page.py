@@ -196,3 +196,11 @@ def test_checkpoints_that_take_long_to_play_are_shown_as_far_as_they_were(
     validation._scores.cache_clear()
     at_once = shown(AppTest.from_function(show_validation, default_timeout=60).run(), "validation")
     assert at_once["charts"][0]["version"] == last["charts"][0]["version"]
+
+
+def test_the_check_for_look_ahead_says_what_it_found_and_keeps_saying_it(store: RunStore) -> None:
+    trained(store)
+    at = page()
+    next(button for button in at.button if button.label == "Check for look-ahead").click().run()
+    assert at.success[0].value.startswith("No look-ahead")
+    assert at.run().success[0].value.startswith("No look-ahead")

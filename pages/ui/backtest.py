@@ -292,14 +292,15 @@ def _explain(page: str, run: Run, result: dict[str, Any]) -> None:
     ):
         st.session_state[asked] = run.id
     if st.session_state.get(asked) == run.id:
-        policy, mine = store().policy_bytes(run.id), store()
-        assert policy is not None
+        mine = store()
 
         def check() -> LookAhead:
+            policy = mine.policy_bytes(run.id)
+            assert policy is not None
             return check_look_ahead(read_actor(policy), run.config, resolve_prices(mine, run.prices))
 
         said = "Playing it on prices whose future was replaced."
-        found = worked_out(f"{page}.lookahead.work", run.id, check, said, partial(st.session_state.pop, asked))
+        found = worked_out(f"{page}.lookahead.work", (run.id, run.updates), check, said, partial(st.session_state.pop, asked))
         if found is not None:
             (st.success if found.clean else st.error)(plain(found.text))
 
