@@ -83,10 +83,13 @@ def _load_pages() -> None:
 
 # Where the server is, which Streamlit's page would otherwise find out by asking below the address of the page first, in vain.
 SERVER_IS_HERE = '<script>window.__streamlit = { BACKEND_BASE_URL: new URL(".", location).href }</script>'
+# What st.html would bring comes seconds after the rest of a page where the machine is busy.
+STYLE = f"<style>{(PAGES / 'ui' / 'page.css').read_text(encoding='utf-8')}</style>"
 INDEX = (
     (Path(st.__file__).parent / "static" / "index.html")
     .read_text(encoding="utf-8")
     .replace("<head>", f"<head>{SERVER_IS_HERE}")
+    .replace("</head>", f"{STYLE}</head>")
 )
 
 
