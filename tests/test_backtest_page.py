@@ -13,6 +13,7 @@ from pages.ui import server, validation, waiting
 from pgcore.config import TrainConfig
 from pgcore.market.prices import PriceSeries
 from pgcore.market.statistics import measure
+from pgcore.runs.files import export_zip, import_run
 from pgcore.runs.judgement import compared_on, compared_walk, repriced
 from pgcore.runs.run import Run
 from pgcore.runs.store import RunStore
@@ -183,6 +184,8 @@ def test_checkpoints_that_take_long_to_play_are_shown_as_far_as_they_were(
 ) -> None:
     run = trained(store)
     kept = len(store.policies(run.id))
+    chosen = shown(AppTest.from_function(show_validation, default_timeout=60).run(), "validation")
+    forget_what_it_was_chosen_among(store, run)
     at = AppTest.from_function(show_validation, default_timeout=60)
     monkeypatch.setattr(validation, "LONGEST_LOOK_S", 0.0)
     for played in range(1, kept):
@@ -195,7 +198,25 @@ def test_checkpoints_that_take_long_to_play_are_shown_as_far_as_they_were(
     monkeypatch.setattr(validation, "LONGEST_LOOK_S", 60.0)
     validation._scores.cache_clear()
     at_once = shown(AppTest.from_function(show_validation, default_timeout=60).run(), "validation")
-    assert at_once["charts"][0]["version"] == last["charts"][0]["version"]
+    assert at_once["charts"][0]["version"] == last["charts"][0]["version"] == chosen["charts"][0]["version"]
+
+
+def forget_what_it_was_chosen_among(store: RunStore, run: Run) -> None:
+    """As an earlier version of the program left it."""
+    result = store.evaluation(run.id, "final")
+    del result["checkpoint"]["among"]
+    store.save_evaluation(run.id, "final", result)
+    validation._scores.cache_clear()
+
+
+def test_what_a_result_was_chosen_among_is_not_played_again(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained(store)
+    there = shown(AppTest.from_function(show_validation, default_timeout=60).run(), "validation")
+    copy = import_run(store, export_zip(store, run.id))
+    assert len(store.policies(copy)) == 1
+    monkeypatch.setattr(validation, "growth", None)
+    here = shown(AppTest.from_function(show_validation, default_timeout=60).run(), "validation")
+    assert here["charts"][0]["version"] == there["charts"][0]["version"]
 
 
 def test_the_check_for_look_ahead_says_what_it_found_and_keeps_saying_it(store: RunStore) -> None:

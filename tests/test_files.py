@@ -305,7 +305,10 @@ RESULTS: dict[str, object] = {
     + [[{"part": "test", "collapse": 5}], [{"part": "test", "sharpe": 10**400}], [{"part": "test", "sharpe": math.inf}]],
     "curves": [5, [], {"test": {}}, {"test": None}, {"other": curve(DECISIONS)}, {"test": curve(DECISIONS - 1)}]
     + [{"test": curve(DECISIONS, action)} for action in ("a", 9, -1, 1.0, True, None)],
-    "checkpoint": [5, None, {}, {"update": -1, "env_steps": 1}, {"update": 10**30, "env_steps": 1}, {"update": "1"}],
+    "checkpoint": [5, None, {}, {"update": -1, "env_steps": 1}, {"update": 10**30, "env_steps": 1}, {"update": "1"}]
+    + [{"update": 1, "env_steps": 1, "among": among} for among in (5, None, [5], [{"update": 1, "env_steps": 1}])]
+    + [{"update": 1, "env_steps": 1, "among": [{"update": -1, "env_steps": 1, "validation_growth": 0.5}]}]
+    + [{"update": 1, "env_steps": 1, "among": [{"update": 1, "env_steps": 1, "validation_growth": "much"}]}],
     "episodes": [-1, "many", 2**64, 0.5, None],
     "greedy": [5, None, [], {"mean": "high"}, {"mean": math.nan}],
     "sampled": [{"\0": 1.0}, {"\ud800": 1.0}],

@@ -21,32 +21,39 @@ REST_S = 0.1
 def validation_chart(page: str, run: Run) -> None:
     """Growth on the validation part by checkpoint, beside buy-and-hold; the checkpoint to be chosen is marked.
 
-    Where they take long to play the chart shows those that were, and the board goes on by itself as long as the page is open.
+    A result says what it was chosen among; else they are played. Where that takes long the chart shows those that were, and the
+    board goes on by itself as long as the page is open.
     """
     mine = store()
-    prices, kept = resolve_prices(mine, run.prices), mine.policies(run.id)
+    prices, kept = resolve_prices(mine, run.prices), dict(mine.policies(run.id))
     part = split(run.config, prices).validation
     if len(part) < 2 or not kept:
         return
     hold = float(prices.close[part.stop - 1] / prices.close[part.start])
     scores = _scores(run.id, who(), run.process)
+    if run.is_over:
+        for each in (mine.evaluation(run.id, "final") or {}).get("checkpoint", {}).get("among", []):
+            score = each["validation_growth"]
+            kept[each["update"]] = each["env_steps"]
+            scores[each["update"]] = -math.inf if score is None else score  # ruin, after a file that cannot say so
+    steps = sorted(kept.items())
 
     def look(_: str = "") -> Frame:
         enough_at = time.monotonic() + LONGEST_LOOK_S
-        for update, _steps in kept:
+        for update, _env_steps in steps:
             if update not in scores:
                 data = mine.policy_bytes(run.id, update)
                 scores[update] = math.nan if data is None else growth(read_actor(data), run.config, prices, part)
                 if time.monotonic() > enough_at:
                     break
-        played = [(env_steps, scores[update]) for update, env_steps in kept if update in scores]
+        played = [(env_steps, scores[update]) for update, env_steps in steps if update in scores]
         figure = as_json(market_charts.validation_chart(*zip(*played, strict=True), hold))
         alt = "Final equity on the validation part of each checkpoint, beside buy-and-hold."
         chart = Chart(figure, f"validation-{run.id}", alt, height=200)
-        if len(played) == len(kept):
+        if len(played) == len(steps):
             return Frame([chart])
-        said = f"{len(played)} of {len(kept)} checkpoints were played on the validation part."
-        return Frame([chart], said=said, share=len(played) / len(kept), wait=REST_S)
+        said = f"{len(played)} of {len(steps)} checkpoints were played on the validation part."
+        return Frame([chart], said=said, share=len(played) / len(steps), wait=REST_S)
 
     board(look(), key=f"{page}.validation", look=look)
 

@@ -52,9 +52,7 @@ def _checks(decisions: Mapping[str, int]) -> dict[str, Check]:
         "episodes": _is_count,
         "greedy": _are_numbers,
         "sampled": _are_numbers,
-        "checkpoint": lambda given: (
-            isinstance(given, dict) and _is_count(given.get("update")) and _is_count(given.get("env_steps"))
-        ),
+        "checkpoint": _is_checkpoint,
         "parts": lambda given: isinstance(given, list) and all(map(is_part, given)),
         "curves": are_curves,
     }
@@ -90,6 +88,16 @@ def _are_numbers(value: Any) -> bool:
 
 def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
+
+
+def _is_checkpoint(value: Any) -> bool:
+    """The one that was chosen says among which: checkpoints like it, each with its growth."""
+    if not isinstance(value, dict) or not (_is_count(value.get("update")) and _is_count(value.get("env_steps"))):
+        return False
+    among = value.get("among", [])
+    return isinstance(among, list) and all(
+        _is_checkpoint(each) and "among" not in each and _is_number(each.get("validation_growth", "")) for each in among
+    )
 
 
 def _are_actions(value: Any, count: int | None) -> bool:

@@ -112,7 +112,8 @@ def _result(run: Run, attempt: Attempt, judge: Judge, prices: PriceSeries | None
     assert state is not None
     journal.chosen = Snapshot(update, env_steps, state)
     result = judge(run.config, policy_from_bytes(state), prices, progress=lambda share: tell((1 + share) / 2))
-    return result | {"checkpoint": {"update": update, "env_steps": env_steps, "validation_growth": growth}}
+    among = [dict(zip(("update", "env_steps", "validation_growth"), score, strict=True)) for score in scores]
+    return result | {"checkpoint": {"update": update, "env_steps": env_steps, "validation_growth": growth, "among": among}}
 
 
 class _GivenUp(BaseException):
