@@ -29,7 +29,7 @@ from pgcore.runs.database import StoreError
 PAGES = Path(__file__).parent / "pages"
 KEEP_DELETED_S = 7 * 24 * 3600.0  # as long a deletion could be undone
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
-KEPT = 32 * 2**20  # bytes
+LARGE, KEPT = 2**20, 2**22  # bytes
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 STRANGER = PlainTextResponse(
     "This app answers to its own machine only: open http://localhost, or name the host in server.allowedHosts.", status_code=403
@@ -39,21 +39,22 @@ BASE = "/".join(("", *filter(None, st.get_option("server.baseUrlPath").split("/"
 UPLOAD = re.compile(r"/_stcore/upload_file/(?P<session>[^/]*)")
 
 
-def _share_heaps() -> None:
-    """Have all threads allocate from the heaps there are by now, and keep what is freed, where the C library is glibc.
+def _share_heap() -> None:
+    """Have all threads allocate from the heap there is by now, and large blocks outside of it, where the C library is glibc.
 
     It gives each thread a heap of its own, and each grows to the largest answer ever made in it: with a dozen threads, which
-    run Python one at a time anyway, the server grew for minutes. And memory that is given back is cleared by the kernel before
-    it is had again: to price a run at another cost took three times as long.
+    run Python one at a time anyway, the server grew for minutes. And it learns to put ever larger blocks into a heap, between
+    small ones that stay: of what the server held of its heap two thirds were holes. Smaller than this a block is cheaper to
+    keep than to have from the kernel again, which clears it: to price a run at another cost took half as long again.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(M_ARENA_MAX, 1)
-        mallopt(M_MMAP_THRESHOLD, KEPT)
+        mallopt(M_MMAP_THRESHOLD, LARGE)
         mallopt(M_TRIM_THRESHOLD, KEPT)
 
 
-_share_heaps()
+_share_heap()
 
 
 @asynccontextmanager
