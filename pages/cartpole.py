@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from pages.ui.controls import complaints, knobs, lesson
+from pages.ui.controls import command, complaints, knobs, lesson
 from pages.ui.live import run_panel
 from pages.ui.presets import CARTPOLE
 from pages.ui.theatre import TASKS
@@ -24,6 +24,8 @@ def show_result(_: Run, result: dict[str, Any], __: list[Run]) -> None:
 
 with st.sidebar:
     config = knobs(PAGE, TASKS, CARTPOLE)
+    if config is not None:
+        command(PAGE, config)
 complaints(PAGE)
 lesson_place = st.container()
 run = run_panel(PAGE, config, show_result)

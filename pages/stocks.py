@@ -7,7 +7,7 @@ import streamlit as st
 
 from pages.ui.backtest import show_results
 from pages.ui.board import Chart, Frame, as_json, board
-from pages.ui.controls import complaints, knobs, lesson
+from pages.ui.controls import command, complaints, knobs, lesson
 from pages.ui.live import run_panel
 from pages.ui.presets import STOCKS
 from pages.ui.prices import price_picker
@@ -89,6 +89,8 @@ lesson_place = st.container()
 prices = price_picker(PAGE)
 if config is not None and prices is not None:
     config = config.replace(prices=st.session_state[f"{PAGE}.prices"])
+    with st.sidebar:
+        command(PAGE, config)
     can_train = show_prices(prices, config)
 else:
     can_train = False

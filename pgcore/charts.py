@@ -18,7 +18,11 @@ NOTHING = unpack_records([])
 
 # Okabe & Ito's palette, which holds for the common kinds of colour blindness.
 BLUE, ORANGE, GREEN, VERMILION, SKY, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#8C8C8C"
-ACTION_COLOURS: Mapping[str, str] = {"buy": GREEN, "sell": VERMILION, "hold": GREY, "left": BLUE, "right": ORANGE}
+ACTION_COLOURS: Mapping[str, str] = (
+    {"buy": GREEN, "sell": VERMILION, "hold": GREY, "left": BLUE, "right": ORANGE}
+    | {"push left": BLUE, "coast": GREY, "push right": ORANGE}
+    | {"torque −1": BLUE, "no torque": GREY, "torque +1": ORANGE, "torque": BLUE}
+)
 SERIES_COLOURS: Sequence[str] = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, GREY)
 MOST_POINTS = 2_000
 

@@ -175,7 +175,9 @@ def _end_to_end(curves: Sequence[Curve]) -> tuple[NDArray[np.float64], NDArray[n
 
 
 def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    """In the middle: names that begin alike end differently."""
+    head = most // 3
+    return text if len(text) <= most else f"{text[:head]}…{text[len(text) - (most - head - 1) :]}"
 
 
 @dataclass(frozen=True)

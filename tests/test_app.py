@@ -163,6 +163,48 @@ def test_a_link_to_a_run_shows_it(app):
     assert "run" not in at.query_params
 
 
+def test_knobs_that_stand_at_their_defaults_beside_a_run_are_in_the_link_too(app):
+    from pages.ui.server import store
+
+    train_to_the_end(app(max_steps="2000", learning_rate="0.0034"))
+    (run,) = store().runs()
+    at = app(run=run.id)
+    assert value(at, "learning_rate") == 0.0034
+    at.selectbox(key="cartpole.preset").set_value("fast").run()
+    link = dict(at.query_params)
+    assert link["run"] == run.id
+    usual = value(at, "learning_rate")
+    assert usual != 0.0034
+    assert value(app(**link), "learning_rate") == usual
+
+
+def test_another_number_of_folds_can_be_had_beside_a_later_fold(app):
+    at = app("stocks.py", folds="4", fold="3")
+    at.session_state["stocks.folds"] = 2
+    at.run()
+    assert not at.error
+    assert not at.button(key="stocks.train").disabled
+
+
+def test_the_market_that_was_just_typed_is_the_one_that_is_trained(app):
+    from pages.ui.server import store
+
+    at = app("stocks.py", prices=f"synthetic:{next(iter(MARKETS))}", max_steps="2000")
+    at.number_input(key="stocks.market.seed").set_value(7)
+    at.button(key="stocks.train").click().run()
+    (run,) = store().runs()
+    assert "seed=7" in run.prices
+    assert run.prices == at.query_params["prices"]
+
+
+def test_the_command_names_the_prices_that_were_just_chosen(app):
+    at = app("stocks.py")
+    at.session_state["stocks.fold.repeat"] = True
+    at.run()
+    at.button_group(key="stocks.sample").set_value("nasdaq").run()
+    assert "--prices nasdaq" in at.code[0].value
+
+
 def test_stocks_shows_prices_with_the_average_before_anything_is_trained(app):
     at = app("stocks.py")
     assert "mean of 20 before" in board(at, "stocks.price")

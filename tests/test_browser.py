@@ -387,6 +387,18 @@ def test_the_policy_map_shows_a_cut_a_change_and_the_learning(stage):
     assert stage.complaints == []
 
 
+def test_the_checkpoint_one_looks_at_stays_as_more_are_kept(page, address):
+    page.goto(f"{address}/?estimator=reinforce&stop_when_solved=off&max_steps=50000000")
+    button(page, "Train").click()
+    expect(part(page, "checkpoint")).to_have_attribute("max", "11")
+    part(page, "checkpoint").fill("4")
+    looked_at = part(page, "checkpoint-label").inner_text()
+    button(page, "Stop").click()
+    expect(part(page, "checkpoint")).not_to_have_attribute("max", "11")
+    expect(part(page, "checkpoint-label")).to_have_text(looked_at)
+    assert page.complaints == []
+
+
 def test_the_charts_name_their_lines_from_the_first_point_on(page, address):
     page.goto(f"{address}/?stop_when_solved=off&max_steps=50000000")
     button(page, "Train").click()

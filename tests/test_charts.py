@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pgcore import charts
 from pgcore.record import UpdateRecord
 from pgcore.runs.packing import pack_record, unpack_records
+from pgcore.tasks import TASKS
 
 
 def records(updates=30, episodes=2, actions=2):
@@ -86,6 +87,14 @@ def test_action_shares_are_stacked_to_one_in_their_own_colours():
     np.testing.assert_allclose(sum(np.array(trace.y) for trace in figure.data), 1)
     assert [trace.line.color for trace in figure.data] == [charts.ACTION_COLOURS[name] for name in names(figure)]
     assert len({trace.stackgroup for trace in figure.data}) == 1
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS.values() if task.actions], ids=lambda task: task.title)
+def test_the_actions_of_a_task_have_their_colours_wherever_they_are_shown(task):
+    colours = [charts.ACTION_COLOURS[name] for name in task.actions]
+    assert len(set(colours)) == len(colours)
+    figure = charts.actions_chart(records(actions=len(colours)), task.actions)
+    assert [trace.line.color for trace in figure.data] == colours
 
 
 def test_a_measure_that_never_applies_is_left_out_of_the_diagnostics():

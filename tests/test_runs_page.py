@@ -11,7 +11,7 @@ import pytest
 
 from pages.ui import compare, runs_table, server
 from pages.ui.board import as_json
-from pgcore.comparison_charts import overlay_chart, parallel_chart
+from pgcore.comparison_charts import Curve, overlay_chart, parallel_chart
 from pgcore.config import TrainConfig
 from pgcore.runs.worker import train_run
 from tests.test_app import board
@@ -102,6 +102,28 @@ def test_what_was_deleted_comes_back_by_undo(page, runs):
     assert any("Deleted 2 runs" in text.value for text in page.markdown)
     page.button(key="runs.undo").click().run()
     assert len(listed(page)) == len(runs)
+
+
+def test_of_several_deletions_each_is_undone_the_last_one_first(page, runs):
+    for run in runs[:2]:
+        select(page, [run])
+        page.button(key="runs.delete").click().run()
+    page.button(key="runs.undo").click().run()
+    assert {run.id for run in server.store().runs()} == {run.id for run in runs[1:]}
+    page.button(key="runs.undo").click().run()
+    assert len(listed(page)) == len(runs)
+    assert not any(button.key == "runs.undo" for button in page.button)
+
+
+def test_markets_whose_names_begin_alike_are_different_groups(app):
+    store = server.store()
+    markets = [f"synthetic:mean-reversion,seed=0,rows=5000,speed={speed}" for speed in ("0.02", "0.05")]
+    runs = [store.run(store.create_run(TrainConfig(task="stocks", prices=market))) for market in markets]
+    curves = {run.id: Curve(run.id, np.arange(2.0), np.arange(2.0)) for run in runs}
+    lines = compare._lines(runs, curves, "prices")
+    assert [len(line.curves) for line in lines] == [1, 1]
+    drawn = [trace.name for trace in overlay_chart(lines, "x", "y").data if trace.name]
+    assert len(set(drawn)) == 2
 
 
 def test_what_was_selected_last_is_deleted_though_the_page_was_drawn_before(page, runs):

@@ -253,7 +253,7 @@ def _column(name: str) -> Any:
 
 def _cell(name: str, value: Any) -> Any:
     if name == "prices":
-        return SAMPLES.get(value, value.removeprefix(PREFIX)[:40])
+        return value.removeprefix(PREFIX) if value.startswith(PREFIX) else SAMPLES.get(value, value[:40])
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else spell(value)
 
 

@@ -7,6 +7,7 @@ import streamlit as st
 
 from pages.ui.board import HEAD_START
 from pages.ui.presets import Preset
+from pages.ui.prices import picked
 from pages.ui.server import store
 from pages.ui.text import plain
 from pgcore.config import SETTINGS, TrainConfig, estimators_for, recommended, relevant
@@ -94,7 +95,6 @@ def knobs(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset], fixe
     except BadInput as error:
         st.error(plain(error))
         return None
-    _command(page, config)
     return config
 
 
@@ -103,7 +103,7 @@ def chosen(page: str) -> TrainConfig:
 
     Raises BadInput.
     """
-    return TrainConfig(**{name: _now(page, setting) for name, setting in SETTINGS.items()})
+    return TrainConfig(**{name: _now(page, setting) for name, setting in SETTINGS.items()} | {"prices": picked(page)})
 
 
 def _now(page: str, setting: Setting) -> Any:
@@ -112,14 +112,14 @@ def _now(page: str, setting: Setting) -> Any:
     return st.session_state[key] if written is None else setting.parse(written)
 
 
-def _command(page: str, config: TrainConfig) -> None:
+def command(page: str, config: TrainConfig) -> None:
     """The command line that does the same. It is drawn on demand: the browser loads 1.5 MB for the first code it shows."""
     with st.expander("Repeat it elsewhere", icon=":material/terminal:", on_change="rerun", key=f"{page}.fold.repeat") as fold:
         if fold.open:
             st.caption("The address of this page holds all settings. On a command line:")
             seeds = st.session_state[f"{page}.seeds"]
-            command = config.command(every_fold=True) + (f" --seeds {seeds}" if seeds > 1 else "")
-            st.code(command, language="bash", wrap_lines=True)
+            line = config.command(every_fold=True) + (f" --seeds {seeds}" if seeds > 1 else "")
+            st.code(line, language="bash", wrap_lines=True)
 
 
 def write_link(page: str, config: TrainConfig, run_id: str | None) -> None:
@@ -131,6 +131,8 @@ def write_link(page: str, config: TrainConfig, run_id: str | None) -> None:
     if page == "stocks":
         said.pop("task", None)
     if run_id:
+        if not said.keys() & SETTINGS.keys():  # or the link would turn the knobs to what the run was trained with
+            said["estimator"] = config.estimator
         said["run"] = run_id
     st.session_state[f"{page}.link"] = said
     if st.query_params.to_dict() != said:
@@ -143,9 +145,10 @@ def nearest_pace(pace: float | None) -> float:
 
 
 def take(page: str, config: TrainConfig) -> None:
-    """Turn the knobs to a config."""
+    """Turn the knobs to a config; of a walk-forward all folds are trained, whichever it was."""
     for name in SETTINGS:
         _turn(page, name, getattr(config, name))
+    _turn(page, "fold", SETTINGS["fold"].default)
 
 
 def complaints(page: str) -> None:

@@ -32,12 +32,27 @@ def price_picker(page: str) -> PriceSeries | None:
     st.session_state.setdefault(f"{page}.source", _source_of(st.session_state[key]))
     source = st.segmented_control("Prices from", SOURCES, required=True, key=f"{page}.source", persist_state="session")
     {"Sample": _sample, "Ticker": _ticker, "Upload": _upload, "Synthetic": _synthetic}[source](page)
-    st.session_state[f"{page}.picked"] = st.session_state[key]
+    st.session_state[f"{page}.picked"] = st.session_state[key] = picked(page)
     try:
         return resolve_prices(store(), st.session_state[key])
     except BadInput as error:
         st.error(f"{plain(error)} Choose a sample, or upload the file again.")
         return None
+
+
+def picked(page: str) -> str:
+    """The key of the history that the fields name at this moment: a callback hears of it before they are drawn again."""
+    field = f"{page}.{{}}".format
+    source, now = st.session_state.get(field("source")), st.session_state[field("prices")]
+    if source == "Sample":
+        return st.session_state.get(field("sample")) or now
+    if source == "Ticker" and (found := st.session_state.get(field("found"))):
+        key, _ = found.get(st.session_state.get(field("ticker"))) or next(iter(found.values()))
+        return key
+    if source == "Synthetic" and (kind := st.session_state.get(field("market"))):
+        numbers = {each.name: st.session_state[field(f"market.{kind}.{each.name}")] for each in MARKETS[kind].parameters}
+        return market_key(kind, st.session_state[field("market.seed")], st.session_state[field("market.rows")], numbers)
+    return now
 
 
 def _source_of(key: str) -> str:
@@ -49,7 +64,7 @@ def _source_of(key: str) -> str:
 def _sample(page: str) -> None:
     now = st.session_state[f"{page}.prices"]
     st.session_state.setdefault(f"{page}.sample", now if now in SAMPLES else next(iter(SAMPLES)))
-    st.session_state[f"{page}.prices"] = st.segmented_control(
+    st.segmented_control(
         "Index",
         list(SAMPLES),
         format_func=SAMPLES.__getitem__,
@@ -89,7 +104,7 @@ def _ticker(page: str) -> None:
             st.session_state[found][ticker] = (store().save_prices(answer.series), notice)
     if got := st.session_state.get(found):
         ticker = st.segmented_control("Downloaded", list(got), default=next(iter(got)), required=True, key=f"{page}.ticker")
-        st.session_state[f"{page}.prices"], notice = got.get(ticker) or next(iter(got.values()))
+        _, notice = got.get(ticker) or next(iter(got.values()))
         st.caption(f"{plain(notice)} Prices are adjusted for splits and dividends; Yahoo's data is for personal use.")
 
 
@@ -215,8 +230,8 @@ def _synthetic(page: str) -> None:
             key=f"{page}.market",
             persist_state="session",
         )
-        numbers = {
-            parameter.name: st.number_input(
+        for parameter in MARKETS[kind].parameters:
+            st.number_input(
                 parameter.label + (f" ({parameter.unit})" if parameter.unit else ""),
                 parameter.low,
                 parameter.high,
@@ -227,13 +242,10 @@ def _synthetic(page: str) -> None:
                 persist_state="session",
                 width=150,
             )
-            for parameter in MARKETS[kind].parameters
-        }
-        rows = st.number_input("Days", *ROWS, step=500, key=f"{page}.market.rows", persist_state="session", width=130)
-        seed = st.number_input("Market seed", 0, 2**31 - 1, key=f"{page}.market.seed", persist_state="session", width=130)
-    st.session_state[f"{page}.prices"] = key = market_key(kind, seed, rows, numbers)
+        st.number_input("Days", *ROWS, step=500, key=f"{page}.market.rows", persist_state="session", width=130)
+        st.number_input("Market seed", 0, 2**31 - 1, key=f"{page}.market.seed", persist_state="session", width=130)
     try:
-        truth = market_of(key, st.session_state[f"{page}.cost_bps"], st.session_state[f"{page}.allow_short"]).truth
+        truth = market_of(picked(page), st.session_state[f"{page}.cost_bps"], st.session_state[f"{page}.allow_short"]).truth
     except BadInput as error:
         st.error(plain(error))
         return

@@ -22,6 +22,7 @@ from pgcore.tasks import TASKS
 
 MOST_RUNS = 1_000
 MOST_TEXT = 200
+UNDO_S = 60.0
 TABLE, CHOSEN = "runs.table", "runs.chosen"
 FILTERS = ("task", "estimator", "status")
 COLUMNS: dict[str, Any] = {
@@ -246,14 +247,16 @@ def _delete() -> None:
     with store().transaction() as together:
         for run_id in chosen:
             together.delete(run_id)
-    st.session_state["runs.deleted"] = (chosen, datetime.now(UTC))
+    st.session_state.setdefault("runs.deleted", []).append((chosen, datetime.now(UTC)))
 
 
 def _undo() -> None:
-    """For a while after a deletion, a way back."""
-    run_ids, when = st.session_state.get("runs.deleted", ([], None))
-    if when is None or (datetime.now(UTC) - when).total_seconds() > 60:
+    """For a while after a deletion, a way back: the last one first."""
+    deletions = st.session_state.get("runs.deleted", [])
+    deletions[:] = [each for each in deletions if (datetime.now(UTC) - each[1]).total_seconds() <= UNDO_S]
+    if not deletions:
         return
+    run_ids, _ = deletions[-1]
 
     def restore() -> None:
         for run_id in run_ids:
@@ -261,7 +264,7 @@ def _undo() -> None:
                 store().restore(run_id)
             except BadInput:
                 continue  # somebody has removed it for good meanwhile
-        st.session_state.pop("runs.deleted")
+        deletions.pop()
 
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"Deleted {len(run_ids)} run{'s' if len(run_ids) != 1 else ''}.")

@@ -9,7 +9,7 @@ const between = (random, low, high) => low + (high - low) * random();
 
 const TASKS = {
   "CartPole-v1": {
-    dt: 0.02, limit: 500, verbs: ["left", "right"],
+    dt: 0.02, limit: 500,
     reset: random => [0, 0, 0, 0].map(() => between(random, -0.05, 0.05)),
     observe: s => s,
     step([x, v, a, w], action) {
@@ -37,7 +37,7 @@ const TASKS = {
     },
   },
   "MountainCar-v0": {
-    dt: 0.04, limit: 200, verbs: ["left", "none", "right"],
+    dt: 0.04, limit: 200,
     reset: random => [between(random, -0.6, -0.4), 0],
     observe: s => s,
     step([x, v], action) {
@@ -60,7 +60,7 @@ const TASKS = {
     },
   },
   "Acrobot-v1": {
-    dt: 0.05, limit: 500, verbs: ["−1", "0", "+1"],
+    dt: 0.05, limit: 500,
     reset: random => [0, 0, 0, 0].map(() => between(random, -0.1, 0.1)),
     observe: ([a, b, u, v]) => [Math.cos(a), Math.sin(a), Math.cos(b), Math.sin(b), u, v],
     step(state, action) {
@@ -96,7 +96,7 @@ const TASKS = {
     },
   },
   "Pendulum-v1": {
-    dt: 0.05, limit: 200, verbs: [], torque: 2,
+    dt: 0.05, limit: 200, torque: 2,
     reset: random => [between(random, -Math.PI, Math.PI), between(random, -1, 1)],
     observe: ([a, w]) => [Math.cos(a), Math.sin(a), w],
     step([a, w], u) {
@@ -202,12 +202,12 @@ class Stage {
   constructor(root) {
     this.root = root;
     this.find = name => root.querySelector(`[data-part=${name}]`);
-    this.seed = 1; this.nudges = {}; this.at = 0; this.isPlaying = false; this.checkpoint = null;
+    this.seed = 1; this.nudges = {}; this.at = 0; this.isPlaying = false; this.wanted = Infinity;
     const on = (name, event, act) => this.find(name).addEventListener(event, act);
     on("play", "click", () => this.play(!this.isPlaying));
     on("again", "click", () => { this.seed += 1; this.nudges = {}; this.rehearse(); this.at = 0; this.play(true); });
     on("time", "input", e => { this.play(false); this.at = +e.target.value; this.paint(); });
-    on("checkpoint", "input", e => { this.checkpoint = +e.target.value; this.rehearse(); this.paint(); });
+    on("checkpoint", "input", e => { clearInterval(this.timer); this.look(+e.target.value); });
     on("replay", "click", () => this.replay());
     for (const name of ["ghost", "way"]) on(name, "change", () => { this.rehearse(); this.paint(); });
     on("view", "change", () => this.paint());
@@ -223,18 +223,24 @@ class Stage {
   show(data) {
     const isNew = data.identity !== this.identity;
     this.identity = data.identity;
-    this.task = TASKS[data.task];
-    const followed = isNew || this.checkpoint === null || this.checkpoint === this.policies.length - 1;
+    Object.assign(this, { task: TASKS[data.task], actions: data.actions });
     this.policies = data.policies.map(decode);
     this.colours = null;
-    if (isNew) { this.nudges = {}; this.at = 0; this.buildFixed(); }
-    if (followed) this.checkpoint = this.policies.length - 1;
-    const slider = this.find("checkpoint");
-    slider.max = this.policies.length - 1; slider.value = this.checkpoint;
-    this.find("ghost").disabled = this.find("replay").disabled = this.policies.length < 2;
-    this.rehearse();
+    if (isNew) { this.nudges = {}; this.at = 0; this.wanted = Infinity; this.buildFixed(); }
+    const last = this.find("checkpoint").max = this.policies.length - 1;
+    this.find("ghost").disabled = this.find("replay").disabled = last < 1;
+    const { wanted } = this, later = this.policies.findIndex(policy => policy.update >= wanted);
+    this.look(later < 0 ? last : later);
+    this.wanted = wanted;
     if (isNew || data.plays !== this.plays) this.playByItself(data.plays);
     this.plays = data.plays;
+  }
+
+  // At another checkpoint; what is wanted is its update, or the last, whatever else will be known of this run.
+  look(checkpoint) {
+    this.checkpoint = this.find("checkpoint").value = checkpoint;
+    this.wanted = checkpoint < this.policies.length - 1 ? this.policy.update : Infinity;
+    this.rehearse();
     this.paint();
   }
 
@@ -251,6 +257,9 @@ class Stage {
       return label;
     }));
   }
+
+  // What the two colours of the map stand for.
+  get ends() { return this.policy.kind === "gaussian" ? ["negative torque", "positive torque"] : [this.actions[0][0], this.actions.at(-1)[0]]; }
 
   get policy() { return this.policies[this.checkpoint]; }
 
@@ -305,21 +314,17 @@ class Stage {
   // Run through the checkpoints: the learning once more, in a few seconds.
   replay() {
     clearInterval(this.timer);
-    this.checkpoint = 0;
+    this.look(0);
     const step = () => {
-      this.find("checkpoint").value = this.checkpoint;
-      this.rehearse();
-      this.paint();
       if (this.checkpoint >= this.policies.length - 1 || !this.root.isConnected && !this.root.host?.isConnected)
         return clearInterval(this.timer);
-      this.checkpoint += 1;
+      this.look(this.checkpoint + 1);
     };
-    step();
     this.timer = setInterval(step, Math.max(60, 4000 / this.policies.length));
   }
 
   paint() {
-    if (!this.policy) return;
+    if (!this.policies) return;
     const style = getComputedStyle(this.root.host ?? this.root);
     const read = (name, fallback) => style.getPropertyValue(name).trim() || fallback;
     this.ink = { text: read("--st-text-color", "#222"), line: read("--st-border-color", "#bbb"), pole: "#E69F00",
@@ -330,11 +335,10 @@ class Stage {
 
   // For those who do not see it; at rest only, since a browser that is told sixty times a second gets nothing else done.
   describe() {
-    const { states, actions, returns } = this.episode, step = Math.floor(this.at), { map, verbs } = this.task;
+    const { states, actions, returns } = this.episode, step = Math.floor(this.at), { map } = this.task, [first, last] = this.ends;
     const doing = actions[Math.min(step, actions.length - 1)], isChange = this.find("view").value === "change";
     this.find("stage").setAttribute("aria-label",
-      `The agent at step ${step} of ${states.length - 1}, return ${returns.at(-1).toFixed(0)}; action ${verbs[doing] ?? doing.toFixed(2)}.`);
-    const first = verbs[0] ?? "negative torque", last = verbs.at(-1) ?? "positive torque";
+      `The agent at step ${step} of ${states.length - 1}, return ${returns.at(-1).toFixed(0)}; action ${this.actions[doing]?.[0] ?? doing.toFixed(2)}.`);
     this.find("map").setAttribute("aria-label",
       `Policy map over ${map.x[1]} and ${map.y[1]}: blue where it chooses ${first}, orange where ${last}.`);
     this.find("legend").textContent = isChange ? "what learning changed since the first checkpoint" : `blue: ${first} · orange: ${last} · dots: states visited`;
@@ -378,14 +382,14 @@ class Stage {
       pen.fillStyle = this.ink.text; pen.textAlign = "center"; pen.fillText("torque", w / 2, y - 4);
       return;
     }
-    const p = probabilities(this.policy, seen), colours = p.length === 2 ? ["#0072B2", "#E69F00"] : ["#0072B2", "#8C8C8C", "#E69F00"];
+    const p = probabilities(this.policy, seen);
     let x = 8;
     p.forEach((chance, i) => {
-      const width = (w - 16) * chance;
-      pen.fillStyle = colours[i]; pen.fillRect(x, y, width, 9);
+      const width = (w - 16) * chance, [name, colour] = this.actions[i];
+      pen.fillStyle = colour; pen.fillRect(x, y, width, 9);
       pen.fillStyle = this.ink.text; pen.textAlign = i === 0 ? "left" : i === p.length - 1 ? "right" : "center";
       const anchor = i === 0 ? 8 : i === p.length - 1 ? w - 8 : w / 2;
-      pen.fillText(`${this.task.verbs[i]} ${(100 * chance).toFixed(0)} %`, anchor, y - 4);
+      pen.fillText(`${name} ${(100 * chance).toFixed(0)} %`, anchor, y - 4);
       x += width;
     });
   }
@@ -399,7 +403,7 @@ class Stage {
 
   // What the policy would do where the pointer is, in words.
   read(x, y) {
-    if (!this.policy) return;
+    if (!this.policies) return;
     const [left, top, wide, high] = inside(...sizes.get(this.find("map"))), state = this.cut(), shown = [];
     for (const [[index, name, low, most, unit], part] of [[this.task.map.x, (x - left) / wide], [this.task.map.y, 1 - (y - top) / high]]) {
       if (part < 0 || part > 1) return this.describe();
@@ -407,9 +411,9 @@ class Stage {
       state[index] = value * unit;
       shown.push(`${name.replace(/ \(.*/, "")} ${value.toFixed(2)}`);
     }
-    const [seen, { verbs, torque }] = [this.task.observe(state), this.task];
+    const [seen, { torque }] = [this.task.observe(state), this.task];
     const does = this.policy.kind === "gaussian" ? `torque ${(lean(this.task, this.policy, state) * torque).toFixed(2)}`
-      : probabilities(this.policy, seen).map((chance, i) => `${verbs[i]} ${(100 * chance).toFixed(0)} %`).join(", ");
+      : probabilities(this.policy, seen).map((chance, i) => `${this.actions[i][0]} ${(100 * chance).toFixed(0)} %`).join(", ");
     this.find("legend").textContent = `${shown.join(", ")}: ${does}`;
   }
 

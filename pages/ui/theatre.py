@@ -11,7 +11,9 @@ import streamlit as st
 from pages.ui.login import who
 from pages.ui.server import store
 from pgcore.acting import read_actor
+from pgcore.charts import ACTION_COLOURS
 from pgcore.runs.run import Run
+from pgcore.tasks import find_task
 
 TASKS = ("CartPole-v1", "Acrobot-v1", "MountainCar-v0", "Pendulum-v1")
 WHILE_LIVE = 12
@@ -35,7 +37,13 @@ def theatre(page: str, run: Run) -> None:
         kept = [kept[i] for i in np.unique(np.linspace(0, len(kept) - 1, WHILE_LIVE).round().astype(int))]
     packs = [_packed(run.id, update, env_steps, who(), run.process) for update, env_steps in kept]
     plays = run.is_over or run.pace is not None
-    data = {"task": run.task, "identity": run.id, "policies": [pack for pack in packs if pack], "plays": plays}
+    data = {
+        "task": run.task,
+        "actions": [(name, ACTION_COLOURS.get(name)) for name in find_task(run.task).actions],
+        "identity": run.id,
+        "policies": [pack for pack in packs if pack],
+        "plays": plays,
+    }
     _component(key=f"{page}.theatre", data=data)
 
 
