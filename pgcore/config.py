@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shlex
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -211,12 +212,13 @@ class TrainConfig:
         return {name: getattr(self, name) for name in SETTINGS if getattr(self, name) != wanted[name]}
 
     def command(self, *, every_fold: bool = False) -> str:
-        """The command line that repeats this run; with `every_fold`, all those of its walk-forward."""
+        """The command line that repeats this run, as a shell reads it; with `every_fold`, all those of its walk-forward."""
         flags = {"task": self.task, "estimator": self.estimator, **self.chosen(), "seed": self.seed}
         flags.pop("fold", None)
         if self.folds and not every_fold:
             flags["fold"] = self.fold
-        return "python -m pgcore train " + " ".join(f"{SETTINGS[name].flag} {spell(v)}" for name, v in flags.items())
+        spelled = (f"{SETTINGS[name].flag} {shlex.quote(spell(value))}" for name, value in flags.items())
+        return "python -m pgcore train " + " ".join(spelled)
 
     @property
     def solved_at(self) -> float | None:

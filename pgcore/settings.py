@@ -68,6 +68,8 @@ class Setting:
             right = all(self._is_within(number) for number in numbers) and 1 <= len(numbers) <= 4
         if not right:
             raise BadInput(f"{self.label} cannot be {_cut(spell(value))}: give {self.expected()}.")
+        if self.kind is str and not value.isprintable():  # a line feed, in a command that somebody pastes, runs it
+            raise BadInput(f"{self.label} cannot be {_cut(ascii(value))}: leave out what cannot be seen.")
         if self.choices is not None and not self.open_choice and value not in self.choices:
             raise BadInput(f"{self.label} cannot be {_cut(repr(value))}{nearest(value, self.choices)}: give {self.expected()}.")
         return value

@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
+import shlex
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pgcore.config import SETTINGS, TrainConfig, estimators_for, recommended, relevant, spell
@@ -68,13 +69,31 @@ def test_what_is_spelled_is_read_back(task, estimator):
     assert TrainConfig.from_json(config.to_json()) == config
 
 
+def read_by_a_shell(command):
+    words = shlex.split(command.removeprefix("python -m pgcore train "))
+    given = {flag.removeprefix("--").replace("-", "_"): value for flag, value in zip(words[::2], words[1::2], strict=True)}
+    return TrainConfig.from_strings(given)
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), min_size=1).map(str.strip).filter(str.isprintable))
+@example("x$(touch pwned)")
+@example("`touch pwned`; 'touch pwned'")
+def test_a_command_does_nothing_but_what_it_says(prices):
+    config = TrainConfig(task="stocks", prices=prices)
+    assert read_by_a_shell(config.command()) == config
+
+
+@pytest.mark.parametrize("hidden", ["x\ntouch pwned #", "x\r", "\x1b[201~x", "x\0"])
+def test_a_text_with_something_in_it_that_cannot_be_seen_is_refused(hidden):
+    with pytest.raises(BadInput, match="leave out what cannot be seen"):
+        TrainConfig(task="stocks", prices=hidden)
+
+
 def test_a_config_is_the_same_after_its_command_line():
     config = TrainConfig(
         estimator="trpo", max_kl=0.05, hidden_sizes=(32, 16), stop_when_solved=False, target_return=200.0, seed=3
     )
-    words = config.command().removeprefix("python -m pgcore train ").split()
-    given = {flag.removeprefix("--").replace("-", "_"): value for flag, value in zip(words[::2], words[1::2], strict=True)}
-    assert TrainConfig.from_strings(given) == config
+    assert read_by_a_shell(config.command()) == config
     assert set(config.chosen()) == {"estimator", "max_kl", "hidden_sizes", "stop_when_solved", "target_return", "seed"}
 
 

@@ -540,6 +540,20 @@ def test_dates_that_pandas_would_guess_at_are_read_as_written() -> None:
     assert math.isnan(series.volume[0])
 
 
+def test_a_run_that_came_without_a_checkpoint_keeps_what_it_learned(store: RunStore, elsewhere: RunStore) -> None:
+    run_id = store.create_run(TrainConfig(max_steps=4_000))
+    train_run(store, run_id)
+    store.set_status(run_id, "stopped")
+    copy = import_run(elsewhere, export_zip(store, run_id))
+    with pytest.raises(BadInput, match="trained elsewhere, and its file held no checkpoint"):
+        elsewhere.resume(copy)
+    assert elsewhere.run(copy).status == "stopped"
+    assert len(elsewhere.records(copy)) == len(store.records(run_id)) > 0
+    untrained = import_run(elsewhere, export_zip(store, store.create_run(TrainConfig(max_steps=4_000))))
+    elsewhere.resume(untrained)
+    assert elsewhere.run(untrained).status == "queued"
+
+
 def test_the_data_directory_is_never_written_by_an_import(store: RunStore, tmp_path: Path) -> None:
     content = export_zip(store, finished_run(store))
     before = {path.name for path in (tmp_path / "here").iterdir()}

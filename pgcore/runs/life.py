@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from pgcore.errors import BadInput
 from pgcore.runs.process import CLOCK_TOLERANCE_S, Process
 from pgcore.runs.run import ATTENDED, Desired, true_status
-from pgcore.runs.schema import runs
+from pgcore.runs.schema import checkpoints, events, runs
 
 FIRST_SIGN_S = 60.0
 KEEP: Any = object()
@@ -73,12 +73,22 @@ def resume(connection: Connection, key: int, process: Process | None) -> None:
         raise BadInput(f"Run {row.id} is deleted: restore it first.")
     if row.status == "finished":
         raise BadInput(f"Run {row.id} is finished: to train longer, start a new run with a larger step budget.")
+    if row.updates and _came_without_checkpoint(connection, key):
+        raise BadInput(
+            f"Run {row.id} was trained elsewhere, and its file held no checkpoint to go on from: train anew instead."
+        )
     if row.status in ATTENDED and row.status != "stale" and row.pid is not None:
         if process is not None:
             raise BadInput(f"Run {row.id} is {row.status} in process {row.pid} on {row.host}: stop it there first.")
         request(connection, key, "run", KEEP, KEEP)
     elif row.status != "queued" or process is not None:
         connection.execute(sa.update(runs).where(runs.c.key == key).values(waiting(process) | {"pause_at": None} | SUPERSEDED))
+
+
+def _came_without_checkpoint(connection: Connection, key: int) -> bool:
+    """Whether a run was imported: to train it on would mean to begin again, and to lose what it has learned."""
+    imported = sa.exists().where(events.c.run_key == key, events.c.kind == "imported")
+    return bool(connection.scalar(sa.select(imported & ~sa.exists().where(checkpoints.c.run_key == key))))
 
 
 def request(connection: Connection, key: int, desired: Desired | None, pace: float | None, pause_at: int | None) -> None:
