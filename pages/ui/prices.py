@@ -10,6 +10,7 @@ import streamlit as st
 from pages.ui.server import store
 from pages.ui.text import plain
 from pages.ui.waiting import worked_out
+from pgcore.comparison_charts import said
 from pgcore.errors import BadInput
 from pgcore.market.csv_import import LIMIT_BYTES, Choices, Imported, ImportReport, NeedsChoice, import_prices
 from pgcore.market.prices import SAMPLE_SOURCE, SAMPLES, PriceError, PriceSeries
@@ -20,6 +21,7 @@ from pgcore.runs.store import resolve_prices
 
 SOURCES = ("Sample", "Ticker", "Upload", "Synthetic")
 ROLES = ("date", "open", "high", "low", "close", "volume")
+MOST_SAID = np.log(1e9)
 AS_READ, LEFT_OUT, FILLED = "as read", "leave out", "carry the last close over"
 
 
@@ -249,7 +251,8 @@ def _synthetic(page: str) -> None:
     except BadInput as error:
         st.error(plain(error))
         return
-    growth = f"{np.exp(truth.best_policy_profit):,.3g}" if truth.best_policy_profit < 50 else "very many"
+    profit = truth.best_policy_profit
+    growth = said(float(f"{np.exp(profit):.3g}")) if profit < MOST_SAID else "very many"
     st.caption(f"{MARKETS[kind].about} {truth.best_policy} At your costs that expects to multiply its equity {growth} times.")
 
 
