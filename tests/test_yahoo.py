@@ -355,3 +355,10 @@ class TestTickers:
 
 def test_the_time_of_download_is_in_utc(cache):
     assert download("AAPL", cache_directory=cache, fetch=Yahoo(frame())).at.tzinfo is UTC
+
+
+def test_no_pickle_is_kept_or_loaded_for_yahoo():
+    module = yahoo._yfinance()
+    kept = module.cache.get_cookie_cache()
+    kept.store("basic", "a cookie")
+    assert kept.lookup("basic") is None

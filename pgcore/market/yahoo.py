@@ -306,9 +306,13 @@ def _ask_yahoo(ticker: str, first: date | None, last: date | None, interval: str
 
 @functools.lru_cache(maxsize=1)
 def _yfinance() -> Any:
-    """The module, imported on first use because that takes most of a second, and told not to hide its errors."""
+    """The module, imported on first use because that takes most of a second, and told not to hide its errors.
+
+    Its cookie, which it would keep as a pickle in the person's home, is asked for anew by each process: no pickle is loaded here.
+    """
     import yfinance
 
+    yfinance.cache._CookieCacheManager._Cookie_cache = yfinance.cache._CookieCacheDummy()
     yfinance.config.debug.hide_exceptions = False
     logging.getLogger("yfinance").setLevel(logging.CRITICAL)
     return yfinance
