@@ -8,7 +8,7 @@ import pytest
 from pages.ui import server
 from pages.ui.controls import PACES
 from pages.ui.presets import CARTPOLE, STOCKS, Preset
-from pgcore.config import TrainConfig
+from pgcore.config import SETTINGS, TrainConfig
 from pgcore.runs.worker import train_run
 from tests.test_app import board, train_to_the_end, value
 
@@ -158,6 +158,13 @@ def test_a_link_leads_to_a_lesson_with_its_question(app):
     assert any(CARTPOLE["unstable"].question in info.value for info in other.info)
     assert value(other, "learning_rate") == CARTPOLE["unstable"].settings["learning_rate"]
     assert any("no preset" in warning.value for warning in app(preset="nonsense").warning)
+    alone = app(preset="unstable")
+    assert value(alone, "learning_rate") == CARTPOLE["unstable"].settings["learning_rate"]
+    for name in SETTINGS:  # and back to what is usual
+        alone.session_state[f"cartpole.{name}"] = getattr(TrainConfig(), name)
+    alone.run()
+    link = {name: alone.query_params[name] for name in alone.query_params}
+    assert value(app(**link), "learning_rate") == TrainConfig().learning_rate
 
 
 @pytest.mark.parametrize(("steps", "desired", "said"), [

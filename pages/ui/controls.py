@@ -131,9 +131,9 @@ def write_link(page: str, config: TrainConfig, run_id: str | None) -> None:
     if page == "stocks":
         said.pop("task", None)
     if run_id:
-        if not said.keys() & SETTINGS.keys():  # or the link would turn the knobs to what the run was trained with
-            said["estimator"] = config.estimator
         said["run"] = run_id
+    if {"preset", "run"} & said.keys() and not SETTINGS.keys() & said.keys():  # or the link would turn the knobs to theirs
+        said["estimator"] = config.estimator
     st.session_state[f"{page}.link"] = said
     if st.query_params.to_dict() != said:
         st.query_params.from_dict(said)
@@ -199,7 +199,7 @@ def _read_link(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset])
         st.session_state[f"{page}.{name}"] = good.pop(name, setting.default)
     st.session_state[f"{page}.pace"] = nearest_pace(st.session_state[f"{page}.pace"])
     try:
-        config = TrainConfig(**{"task": tasks[0]} | good) if good or complaints else _config_of_run(tasks)
+        config = TrainConfig(**{"task": tasks[0]} | good) if good or complaints else _config_named(tasks, presets)
     except BadInput as error:
         complaints.append(f"The link asks for something that cannot be, and was left aside. {error}")
         config = TrainConfig(task=tasks[0])
@@ -211,15 +211,16 @@ def _read_link(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset])
     st.session_state[f"{page}.complaints"] = complaints
 
 
-def _config_of_run(tasks: tuple[str, ...]) -> TrainConfig:
-    """What the run in the link was trained with, where it names one and nothing else."""
+def _config_named(tasks: tuple[str, ...], presets: Mapping[str, Preset]) -> TrainConfig:
+    """What the run in the link was trained with, or what its preset turns the knobs to, where it names no setting."""
+    preset = presets.get(st.query_params.get("preset", ""), Preset("", tasks[0]))
     try:
         run = store().run(st.query_params["run"])
         if run.task in tasks:
             return run.config
     except (KeyError, BadInput):
         pass  # which is said where the run is to be shown
-    return TrainConfig(task=tasks[0])
+    return TrainConfig(task=preset.task, **preset.settings)
 
 
 def _preset(page: str, presets: Mapping[str, Preset]) -> None:

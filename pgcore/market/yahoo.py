@@ -308,7 +308,7 @@ def _ask_yahoo(ticker: str, first: date | None, last: date | None, interval: str
 def _yfinance() -> Any:
     """The module, imported on first use because that takes most of a second, and told not to hide its errors.
 
-    Its cookie, which it would keep as a pickle in the person's home, is asked for anew by each process: no pickle is loaded here.
+    Its cookie, which it would keep as a pickle in the person's home, is asked for anew by each process: no pickle is loaded.
     """
     import yfinance
 
