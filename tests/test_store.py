@@ -894,6 +894,21 @@ def test_resume_lets_a_paused_run_go_on_and_queues_one_without_a_process(store: 
     assert store.run(run_id).status == "queued"
 
 
+@pytest.mark.parametrize(("desired", "then"), [("run", "queued"), ("stop", "stopped"), ("pause", "paused")])
+def test_what_is_asked_just_as_a_trainer_gives_its_process_up_is_done(store: RunStore, desired: str, then: str) -> None:
+    run_id = store.create_run(TrainConfig())
+    mine = store.claim(run_id, this_process())
+    store.request(run_id, desired="pause")
+    mine.heartbeat(run_id, 60.0, status="paused")
+    parking = threading.Thread(target=lambda: mine.park(run_id))
+    with store.transaction() as asking:
+        asking.request(run_id, desired=desired)
+        parking.start()  # and waits for the row, or comes after
+    parking.join()
+    run = store.run(run_id)
+    assert (run.status, run.process, run.ended is not None) == (then, None, then == "stopped")
+
+
 def test_an_attended_run_is_not_purged(store: RunStore) -> None:
     run_id = store.create_run(TrainConfig())
     store.claim(run_id, this_process())

@@ -268,6 +268,46 @@ def test_a_long_pause_gives_the_process_up_and_loses_nothing(store: RunStore) ->
     assert store.records(run_id).rows() == list(Walker(config))
 
 
+@pytest.mark.parametrize(
+    ("asked", "then"),
+    [({"desired": "run"}, "queued"), ({"desired": "run", "pause_at": 11}, "queued"), ({"desired": "stop"}, "stopped")],
+)
+def test_what_is_asked_of_a_trainer_that_gives_its_process_up_is_done_though_it_listens_no_more(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], then: str
+) -> None:
+    config = updates(40)
+    run_id = store.create_run(config)
+    store.request(run_id, pause_at=10)
+    conclude = Journal.conclude
+
+    def asked_meanwhile(journal: Journal, *args: Any, **about: Any) -> None:
+        store.request(run_id, **asked)
+        conclude(journal, *args, **about)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "conclude", asked_meanwhile)
+        left = walk(store, run_id, park_after_s=0.0)
+    assert (left.status, left.updates, left.process) == (then, 10, None)
+    store.resume(run_id)
+    store.request(run_id, pause_at=None)
+    assert walk(store, run_id).status == "finished"
+    assert store.records(run_id).rows() == list(Walker(config))
+
+
+def test_a_pause_at_an_update_that_the_store_did_not_hear_of_is_kept_by_who_gives_its_process_up(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = store.create_run(updates(40))
+    store.request(run_id, pause_at=10)
+
+    def away(*_: object) -> None:
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr(Journal, "_exchange", away)
+    parked = walk(store, run_id, park_after_s=0.0)
+    assert (parked.status, parked.updates, parked.desired, parked.process) == ("paused", 10, "pause", None)
+
+
 def test_a_trainer_that_lost_its_run_ends_and_leaves_it_alone(store: RunStore) -> None:
     run_id = store.create_run(updates(10_000))
     taken: list[Run] = []

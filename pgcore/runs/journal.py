@@ -103,6 +103,7 @@ class Journal:
                 if status in ("finished", "stopped"):
                     store.drop_records(self.run_id, after=self.update)
                 if status == "paused":
+                    store.reach_pause(self.run_id, self.update)  # which no sync may have told the store
                     store.park(self.run_id)
                 else:
                     store.set_status(self.run_id, status, error=error, solved=solved)

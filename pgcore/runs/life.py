@@ -106,6 +106,13 @@ def request(connection: Connection, key: int, desired: Desired | None, pace: flo
         connection.execute(sa.update(runs).where(runs.c.key == key).values(values))
 
 
+def obey_unheard(connection: Connection, key: int) -> None:
+    """Do what was asked of a run after its trainer had listened last; this transaction has parked it, so nobody else will."""
+    desired = connection.execute(sa.select(runs.c.desired).where(runs.c.key == key)).scalar_one()
+    if desired != "pause":
+        request(connection, key, desired, KEEP, KEEP)
+
+
 def settle(connection: Connection, row: Any) -> bool:
     """Make a row say the truth about its process; whether it had to be changed and nobody else changed it first."""
     status = true_status(row, time.time())

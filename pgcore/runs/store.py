@@ -236,8 +236,14 @@ class RunStore(RunData):
         self._change(run_id, status=status, heartbeat=now, expected=expected, store_retries=store_retries, judged=judged)
 
     def park(self, run_id: str) -> None:
-        """Leave a paused run to itself: its process ends, and going on puts it back in the queue."""
-        self._change(run_id, **life.attended_by(None) | {"status": "paused"})
+        """Leave a paused run to itself: its process ends, and going on puts it back in the queue.
+
+        So does what was asked before this and not heard; or it is stopped, where it was that.
+        """
+        key = self._key(run_id)
+        with self._writing() as connection:
+            self._update_run(connection, key, **life.attended_by(None) | {"status": "paused"})
+            life.obey_unheard(connection, key)
 
     def reach_pause(self, run_id: str, update: int) -> None:
         """Turn `pause_at`, where it is at most this update, into a pause."""
