@@ -72,6 +72,11 @@ class Trainer:
     def finished(self) -> bool:
         return self.env_steps >= self.config.max_steps or (self.config.stop_when_solved and self.solved)
 
+    @property
+    def is_midway(self) -> bool:
+        """Whether it stands within an update, where `restore` may have put it: its policy is not the one before nor after."""
+        return bool(self.loop.turn.given)
+
     def __iter__(self) -> Iterator[UpdateRecord]:
         while not self.finished:
             yield self.step()
@@ -93,8 +98,18 @@ class Trainer:
         return self._record(played)
 
     def between_steps(self, act: Callable[[], object]) -> None:
-        """From now on do that between two steps of an update too, where `state()` may be asked for as between two updates."""
-        self.loop.turn.between_steps = act
+        """From now on do that between two steps of an update too, where `state()` may be asked for as between two updates.
+
+        The time it takes, which may be a pause, is none that was spent on training. What it raises leaves the update.
+        """
+
+        def aside() -> None:
+            self._count_time()
+            self._counted_at = None
+            act()
+            self._counted_at = time.perf_counter()
+
+        self.loop.turn.between_steps = aside
 
     def _count_time(self) -> None:
         if self._counted_at is not None:

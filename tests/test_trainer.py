@@ -8,6 +8,7 @@ import subprocess
 import sys
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -420,3 +421,28 @@ def test_a_gaussian_policy_learns_where_to_aim_and_how_widely():
     np.testing.assert_allclose(aim, [[0.5, 0.5]], atol=0.3)
     assert (trainer.policy.log_std < before - 0.3).all()
     assert isinstance(trainer.policy, Policy)
+
+
+def test_what_is_done_between_steps_is_no_time_spent_on_training(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr("pgcore.trainer.time", SimpleNamespace(perf_counter=lambda: clock.now))
+    trainer = make("ppo")
+    waits = []
+
+    def wait():
+        trainer.state()
+        clock.now += 60.0
+        waits.append(trainer.is_midway)
+
+    trainer.between_steps(wait)
+    play = trainer.loop._play
+
+    def play_for_a_second(env_steps):
+        clock.now += 1.0
+        return play(env_steps)
+
+    monkeypatch.setattr(trainer.loop, "_play", play_for_a_second)
+    assert [trainer.step().wall_s for _ in range(3)] == [1.0, 2.0, 3.0]
+    assert len(waits) > 3
+    assert all(waits)
+    assert not trainer.is_midway

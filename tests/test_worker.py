@@ -675,6 +675,101 @@ def test_killed_while_it_is_paused_a_run_goes_on_to_the_same_end(tmp_path: Path,
     assert_goes_on_as_if_nothing_had_been(store, run_id)
 
 
+LONG = ["CartPole-v1, ppo", "CartPole-v1, trpo", "CartPole-v1, dqn", "CartPole-v1, article", "stocks, a2c"]
+
+
+def asked_within(update: int, step: int, ask: Callable[[], None]) -> type[Trainer]:
+    """Makes trainers that hear the question after so many steps of the update after that one."""
+
+    class Asked(Trainer):
+        def between_steps(self, act: Callable[[], object]) -> None:
+            taken = itertools.count(1)
+
+            def ask_and_act() -> None:
+                if self.update == update and next(taken) == step:
+                    ask()
+                act()
+
+            super().between_steps(ask_and_act)
+
+    return Asked
+
+
+def fingerprint(config: TrainConfig, policy: Any, prices: object, **_: object) -> dict[str, Any]:
+    return {"of": policy.to_bytes().hex()}
+
+
+@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("asked", ["stop", "pause"])
+def test_told_within_an_update_a_run_leaves_it_there_and_goes_on_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, asked: str
+) -> None:
+    store = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    run_id = store.create_run(REAL[name])
+    make = asked_within(2, 5, lambda: store.request(run_id, desired=asked))
+    with monkeypatch.context() as patched:
+        patched.setattr(attempt_module, "CHECKPOINT_EVERY_S", 0.0)
+        left = train_run(store, run_id, make_trainer=make, judge=fingerprint, park_after_s=0.0)
+    assert (left.status, left.updates) == ({"stop": "stopped", "pause": "paused"}[asked], 2)
+    assert (left.process is None) == (asked == "pause")
+    assert [update for update, _ in store.policies(run_id)] == [0, 1, 2]
+    if asked == "stop":
+        assert store.evaluation(run_id, "final")["of"] == store.policy_bytes(run_id).hex()
+    assert_goes_on_as_if_nothing_had_been(store, run_id, ended=left.status)
+
+
+def test_told_to_stop_within_its_first_update_a_run_has_learned_nothing_to_be_judged(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt_module, "CHECKPOINT_EVERY_S", 0.0)
+    run_id = store.create_run(REAL["CartPole-v1, ppo"])
+    run = train_run(store, run_id, make_trainer=asked_within(0, 3, lambda: store.delete(run_id)))
+    assert (run.status, run.updates, store.evaluations(run_id)) == ("stopped", 0, [])
+    assert [update for update, _ in store.policies(run_id)] == [0]
+
+
+def test_resumed_within_an_update_and_stopped_before_its_next_step_a_run_is_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    run_id = store.create_run(REAL["CartPole-v1, ppo"])
+    with monkeypatch.context() as patched:
+        patched.setattr(attempt_module, "CHECKPOINT_EVERY_S", 0.0)
+        train_run(store, run_id, make_trainer=asked_within(2, 5, lambda: store.request(run_id, desired="stop")))
+    before = store.checkpoint(run_id), store.policy_bytes(run_id), store.evaluation(run_id, "final")
+    store.resume(run_id, this_process())
+    store.request(run_id, desired="stop")
+    assert train_run(store, run_id).status == "stopped"
+    assert (store.checkpoint(run_id), store.policy_bytes(run_id), store.evaluation(run_id, "final")) == before
+    assert_goes_on_as_if_nothing_had_been(store, run_id, ended="stopped")
+
+
+def test_paused_within_an_update_a_run_waits_there_and_goes_on_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    run_id = store.create_run(REAL["CartPole-v1, ppo"])
+    waited: list[tuple[str, int]] = []
+    idle = Attempt._idle
+
+    def go_on(attempt: Attempt, seconds: float) -> None:
+        run = store.run(run_id)
+        waited.append((run.status, run.updates))
+        store.request(run_id, desired="run")
+        idle(attempt, seconds)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(attempt_module, "CHECKPOINT_EVERY_S", 0.0)
+        patched.setattr(Attempt, "_idle", go_on)
+        make = asked_within(2, 5, lambda: store.request(run_id, desired="pause"))
+        run = train_run(store, run_id, make_trainer=make)
+    assert waited == [("paused", 2)]
+    whole = train_run(store, store.create_run(run.config))
+    assert run.status == whole.status == "finished"
+    assert _same_but_for_time(store, run_id, whole.id)
+    assert store.policy_bytes(run_id) == store.policy_bytes(whole.id)
+
+
 def test_told_to_end_by_a_signal_a_run_stops_in_order_and_can_go_on(store: RunStore) -> None:
     config = updates(400)
     run_id = store.create_run(config)

@@ -20,6 +20,8 @@ STEPS_AN_UPDATE = 100
 class Walker:
     """Learns nothing: a random walk that `max_steps` ends, a hundred steps an update. Its state: a place and a generator."""
 
+    is_midway = False
+
     def __init__(
         self, config: TrainConfig, prices: object = None, seconds: float = 0.0, fails: BaseException | None = None
     ) -> None:

@@ -31,16 +31,27 @@ class Trainable(Protocol):
     def solved(self) -> bool: ...
     @property
     def policy(self) -> StoredPolicy: ...
+    @property
+    def is_midway(self) -> bool: ...
     def __iter__(self) -> Iterator[UpdateRecord]: ...
     def between_steps(self, act: Callable[[], object]) -> None: ...
     def state(self) -> bytes: ...
     def restore(self, state: bytes) -> None: ...
 
 
+class _Left(BaseException):
+    """Ends an update between two of its steps; how the attempt ends."""
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(status)
+        self.status = status
+
+
 class Attempt:
     """One attempt to train a run to its end. `is_ended` tells when the process has been asked to end.
 
-    With `park_after_s`, a run that is paused longer gives its process up.
+    With `park_after_s`, a run that is paused longer gives its process up. `is_midway` tells when the trainer stands within an
+    update, with a policy that is neither the last whole one nor the next; its checkpoint is there then.
     """
 
     def __init__(
@@ -57,6 +68,7 @@ class Attempt:
         self.on_record = on_record
         self.park_after_s = park_after_s
         self.env_steps = 0
+        self.is_midway = False
         self.stride = 1
         self.policy_bytes = 1
         self.update_s = 0.0
@@ -69,17 +81,26 @@ class Attempt:
         self._restore()
         status = self._obey()
         if status is None:
-            for record in self.trainer:
-                self._keep(record)
-                if self.journal.is_due():
-                    self._sync()
-                status = self._obey()
-                if status is not None:
-                    break
-        if status != "paused":
+            try:
+                status = self._go_on()
+            except _Left as left:
+                self.is_midway = True
+                return left.status
+        if status != "paused" and not self.is_midway:
             self._checkpoint()
             self.keep_policy()
         return status or "finished"
+
+    def _go_on(self) -> Status | None:
+        """Update after update; how the attempt ends, None where the trainer has finished. Raises _Left."""
+        for record in self.trainer:
+            self._keep(record)
+            if self.journal.is_due():
+                self._sync()
+            status = self._obey()
+            if status is not None:
+                return status
+        return None
 
     def keep_policy(self) -> None:
         """Keep the policy as it is now."""
@@ -96,6 +117,7 @@ class Attempt:
             assert state is not None
             self.trainer.restore(state)
             self.journal.update = update
+            self.is_midway = self.trainer.is_midway
         else:
             self.keep_policy()
         self.journal.control = self.journal.insist(lambda: store.control(run_id))
@@ -103,6 +125,7 @@ class Attempt:
     def _keep(self, record: UpdateRecord) -> None:
         now = time.monotonic()
         self.update_s = now - self.began_at
+        self.is_midway = False
         self.journal.update, self.env_steps = record.update, record.env_steps
         self.journal.records.append(record)
         self._show(record)
@@ -116,10 +139,15 @@ class Attempt:
             self._checkpoint()
 
     def _between_steps(self) -> None:
-        """In an update that takes long no more work is at risk than in many short ones."""
+        """In an update that takes long no more work is at risk, and nothing asked waits longer, than in many short ones."""
         if time.monotonic() - self.checkpoint_at >= CHECKPOINT_EVERY_S:
             self._checkpoint()
             self._sync()
+            asked_at = time.monotonic()
+            status = self._heed()
+            if status is not None:
+                raise _Left(status)
+            self.began_at += time.monotonic() - asked_at
 
     def _show(self, record: UpdateRecord) -> None:
         if self.on_record is not None:
@@ -139,16 +167,25 @@ class Attempt:
 
     def _obey(self) -> Status | None:
         """Do what is wanted between two updates; how the attempt ends, if it is to end here."""
-        while not (self.trainer.finished or self._is_to_stop()):
-            if self._is_to_pause():
-                if not self._pause():
-                    return "paused"
-            elif (wait_s := self._wait_s()) > 0:
-                self._idle(wait_s)
-            else:
+        while not self.trainer.finished:
+            status = self._heed()
+            if status is not None:
+                return status
+            wait_s = self._wait_s()
+            if wait_s <= 0:
                 self.began_at = time.monotonic()
                 return None
-        return None if self.trainer.finished else "stopped"
+            self._idle(wait_s)
+        return None
+
+    def _heed(self) -> Status | None:
+        """Wait while a pause is wanted; how the attempt ends, if it is to end here."""
+        while not self._is_to_stop():
+            if not self._is_to_pause():
+                return None
+            if not self._pause():
+                return "paused"
+        return "stopped"
 
     def _is_to_stop(self) -> bool:
         return self.is_ended() or self.journal.control.desired == "stop"

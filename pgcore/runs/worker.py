@@ -21,7 +21,7 @@ from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
 from pgcore.evaluate import evaluate
 from pgcore.market.prices import PriceSeries
-from pgcore.policies import policy_from_bytes
+from pgcore.policies import Policy, policy_from_bytes
 from pgcore.record import UpdateRecord
 from pgcore.runs.attempt import Attempt, Trainable
 from pgcore.runs.data import Snapshot, Superseded
@@ -57,9 +57,9 @@ def train_run(
     """Train a run that is queued, or was handed to this process, to its end, from its last checkpoint; how it stands then.
 
     It ends when the trainer does, on request, on SIGTERM or SIGINT (then without an evaluation), and as failed where the
-    trainer raises. A stop asked for while it is being judged ends that too: it is judged when resumed. Raises BadInput where
-    the run is not to be had, Superseded where another process took it over, StoreError where the store stayed away for
-    minutes.
+    trainer raises. An update that takes long is left where it is, and gone on with when the run is resumed. A stop asked for
+    while it is being judged ends that too: it is judged when resumed. Raises BadInput where the run is not to be had,
+    Superseded where another process took it over, StoreError where the store stayed away for minutes.
     """
     torch.set_num_threads(1)
     journal = Journal(store, run_id)
@@ -92,7 +92,7 @@ def train_run(
 
 
 def _result(run: Run, attempt: Attempt, judge: Judge, prices: PriceSeries | None) -> dict[str, Any]:
-    """The evaluation of the last policy; on prices with a validation part, of the checkpoint that did best there.
+    """The evaluation of the last whole policy; on prices with a validation part, of the checkpoint that did best there.
 
     That one is then the run's own policy, whatever came after it.
     """
@@ -106,7 +106,8 @@ def _result(run: Run, attempt: Attempt, judge: Judge, prices: PriceSeries | None
     scores = journal.insist(lambda: validated(journal.store, run, lambda share: tell(share / 2))) if run.prices else []
     scores = [score for score in scores if score[0] <= journal.update]  # none of an attempt that got further, and crashed
     if not scores:
-        return judge(run.config, attempt.trainer.policy, prices, progress=tell)
+        policy = _last_whole_policy(journal) if attempt.is_midway else attempt.trainer.policy
+        return judge(run.config, policy, prices, progress=tell)
     update, env_steps, growth = max(scores, key=lambda score: score[2])
     state = journal.insist(lambda: journal.store.policy_bytes(run.id, update))
     assert state is not None
@@ -114,6 +115,15 @@ def _result(run: Run, attempt: Attempt, judge: Judge, prices: PriceSeries | None
     result = judge(run.config, policy_from_bytes(state), prices, progress=lambda share: tell((1 + share) / 2))
     among = [dict(zip(("update", "env_steps", "validation_growth"), score, strict=True)) for score in scores]
     return result | {"checkpoint": {"update": update, "env_steps": env_steps, "validation_growth": growth, "among": among}}
+
+
+def _last_whole_policy(journal: Journal) -> Policy:
+    """Of a run that was left within an update: the last of those it has kept."""
+    kept = journal.insist(lambda: journal.store.policies(journal.run_id))
+    update = max(update for update, _ in kept if update <= journal.update)
+    state = journal.insist(lambda: journal.store.policy_bytes(journal.run_id, update))
+    assert state is not None
+    return policy_from_bytes(state)
 
 
 class _GivenUp(BaseException):
