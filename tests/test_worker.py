@@ -33,7 +33,7 @@ from pgcore.runs.pool import cores
 from pgcore.runs.process import Process, this_process
 from pgcore.runs.run import Run
 from pgcore.runs.store import RunStore
-from pgcore.runs.worker import AUTOGROUP, EVALUATION_S, train_run
+from pgcore.runs.worker import AUTOGROUP, EVALUATION_S, train_run, warm_up
 from pgcore.trainer import Trainer
 from tests.walker import Walker, alike, updates
 
@@ -431,6 +431,112 @@ def test_a_store_that_stays_away_is_given_up_in_the_end(store: RunStore) -> None
 
     with pytest.raises(StoreError, match="disk is full"):
         journal.insist(away, patience_s=0.0)
+
+
+class HoursAway:
+    """A clock for the journal, which only its waiting moves, and a store that refuses what a trainer writes until some hour."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, until: float = math.inf) -> None:
+        self.now, self.until, self.waits = 0.0, until, []
+        monkeypatch.setattr(journal_module, "time", SimpleNamespace(monotonic=lambda: self.now, sleep=self.sleep))
+        real = RunStore.transaction
+
+        def transaction(store: RunStore, durable: bool = False) -> Any:
+            if self.now < self.until:
+                raise StoreError("The disk is full.")
+            return real(store, durable)
+
+        monkeypatch.setattr(RunStore, "transaction", transaction)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        self.waits.append(seconds)
+
+
+def test_a_store_that_stays_away_for_hours_costs_a_run_that_has_ended_nothing(
+    store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = updates(5)
+    run_id = store.create_run(config)
+    clock = HoursAway(monkeypatch, until=6 * 3600.0)
+
+    def judge_and_lose_the_store(*args: Any, **about: Any) -> dict[str, Any]:
+        clock.until = clock.now + 6 * 3600.0
+        return judge(*args, **about)
+
+    run = walk(store, run_id, judge=judge_and_lose_the_store)
+    assert clock.now >= 12 * 3600.0
+    assert (run.status, run.updates) == ("finished", 5)
+    assert run.store_retries >= len(clock.waits)
+    assert max(clock.waits) <= journal_module.LONGEST_WAIT_S
+    alone = Walker(config)
+    assert store.records(run_id).rows() == list(alone)
+    assert store.policy_bytes(run_id) == alone.to_bytes()
+    assert store.checkpoint(run_id) == alone.state()
+    assert store.evaluation(run_id, "final") == {"of": alone.to_bytes().decode()}
+
+
+def test_a_run_is_not_waited_for_by_who_cannot_claim_it(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = HoursAway(monkeypatch)
+    run_id = store.create_run(updates(5))
+
+    def away(*_: object) -> None:
+        raise StoreError("The disk is full.")
+
+    monkeypatch.setattr(RunStore, "claim", away)
+    with pytest.raises(StoreError, match="disk is full"):
+        walk(store, run_id)
+    assert clock.now <= journal_module.CLAIM_PATIENCE_S + journal_module.LONGEST_WAIT_S
+
+
+TOLD_AT_S = 3600.0
+
+
+def train_with_a_store_that_stays_away(url: str, run_id: str, told: str) -> None:
+    """Exits with code 3 where the store is given up soon after a signal."""
+    with pytest.MonkeyPatch.context() as patched:
+        clock = HoursAway(patched, until=math.inf if told == "waiting" else 0.0)
+        wait = clock.sleep
+
+        def wait_and_be_told(seconds: float) -> None:
+            wait(seconds)
+            if told == "waiting" and clock.now >= TOLD_AT_S:
+                signal.raise_signal(signal.SIGTERM)
+
+        def judge_and_be_told(*_: object, **__: object) -> dict[str, Any]:
+            clock.now, clock.until = TOLD_AT_S, math.inf
+            signal.raise_signal(signal.SIGTERM)
+            raise AssertionError
+
+        journal_module.time.sleep = wait_and_be_told
+        try:
+            walk(RunStore(url), run_id, judge=judge_and_be_told)
+        except StoreError:
+            patience_s = journal_module.LAST_PATIENCE_S + journal_module.LONGEST_WAIT_S
+            sys.exit(3 if TOLD_AT_S <= clock.now <= TOLD_AT_S + patience_s else 1)
+
+
+@pytest.mark.parametrize("told", ["waiting", "judged"])
+def test_a_store_that_stays_away_is_given_up_once_the_process_is_told_to_end(tmp_path: Path, told: str) -> None:
+    store = RunStore(f"sqlite:///{tmp_path / 'runs.sqlite'}")
+    process = CONTEXT.Process(target=train_with_a_store_that_stays_away, args=(store.url, store.create_run(updates(5)), told))
+    process.start()
+    process.join(PATIENCE_S)
+    process.kill()
+    assert process.exitcode == 3
+
+
+def test_getting_ready_waits_for_no_store(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would hold the store up for all others meanwhile."""
+
+    def away(*_: object) -> None:
+        raise StoreError("The disk is full.")
+
+    clock = HoursAway(monkeypatch, until=0.0)
+    monkeypatch.setattr(RunStore, "append_records", away)
+    warm_up(store)
+    assert clock.waits == []
+    assert store.runs() == []
 
 
 def test_a_store_that_is_away_before_the_evaluation_does_not_change_what_is_chosen(

@@ -1,6 +1,7 @@
 """What a trainer has to tell the store, kept until the store takes it: a store that fails costs the trainer nothing."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -18,7 +19,7 @@ STORE_SHARE = 0.015  # of the time, where the store is slow; a dead store gets a
 SLOWEST_SYNC_S = 1.0
 LONGEST_WAIT_S = 10.0
 CLAIM_PATIENCE_S = 30.0
-LAST_PATIENCE_S = 600.0
+LAST_PATIENCE_S = 30.0
 
 LOG = logging.getLogger(__name__)
 
@@ -28,15 +29,20 @@ Result = TypeVar("Result")
 class Journal:
     """The trainer's end of the store. No method raises StoreError but those that say so; all raise Superseded.
 
+    What the trainer cannot go on without it waits for as long as the store stays away: for `patience_s`, where that is given,
+    and for half a minute once the process has been asked to end, as `is_ended` tells.
+
     `store` is at first any, after `claim` the trainer's own. What is put into `records`, `policies` (thinned to multiples
     of `keep_every`), `checkpoint`, `chosen` (the run's own policy) and `evaluation` waits for the next `sync`, `flush` or
     `conclude`. `judged` is the share of the evaluation that is done, told with each sign of life. `control` is what was
     wanted when last heard.
     """
 
-    def __init__(self, store: RunStore, run_id: str) -> None:
+    def __init__(self, store: RunStore, run_id: str, patience_s: float = math.inf) -> None:
         self.store = store
         self.run_id = run_id
+        self.patience_s = patience_s
+        self.is_ended: Callable[[], bool] = lambda: False
         self.status: Status = "running"
         self.update = 0
         self.records: list[UpdateRecord] = []
@@ -55,11 +61,11 @@ class Journal:
 
     def claim(self) -> Run:
         """Claim the run for this process. Raises StoreError after half a minute in vain, BadInput where it is not to be had."""
-        store = self.store
-        self.store = self.insist(lambda: store.claim(self.run_id, this_process()), CLAIM_PATIENCE_S)
-        run = self.insist(lambda: self.store.run(self.run_id))
+        store, patience_s = self.store, min(self.patience_s, CLAIM_PATIENCE_S)
+        self.store = self.insist(lambda: store.claim(self.run_id, this_process()), patience_s)
+        run = self.insist(lambda: self.store.run(self.run_id), patience_s)
         self.run_id = run.id
-        self.insist(lambda: self.store.add_event(run.id, "attempt", versions()))
+        self.insist(lambda: self.store.add_event(run.id, "attempt", versions()), patience_s)
         return run
 
     def is_due(self) -> bool:
@@ -76,7 +82,7 @@ class Journal:
         return self._attempt(lambda: self._exchange(expected_next_s))
 
     def flush(self, expected_next_s: float) -> None:
-        """A sync that what comes next builds on. Raises StoreError after minutes in vain."""
+        """A sync that what comes next builds on. Raises StoreError as `insist` does."""
         self.insist(lambda: self._exchange(expected_next_s))
 
     def listen(self) -> None:
@@ -90,7 +96,7 @@ class Journal:
             self._due_at = due_at
 
     def conclude(self, status: Status, *, error: str = "", solved: bool = False) -> None:
-        """Write what waits and how the run ended, together. Raises StoreError after minutes in vain."""
+        """Write what waits and how the run ended, together. Raises StoreError as `insist` does."""
 
         def talk() -> None:
             with self.store.transaction(durable=True) as store:
@@ -111,16 +117,19 @@ class Journal:
         self.insist(talk)
         self._forget()
 
-    def insist(self, operation: Callable[[], Result], patience_s: float = LAST_PATIENCE_S) -> Result:
-        """Do what the trainer cannot go on without. Raises StoreError after minutes in vain."""
-        started = time.monotonic()
+    def insist(self, operation: Callable[[], Result], patience_s: float | None = None) -> Result:
+        """Do what the trainer cannot go on without. Raises StoreError where its patience is at an end."""
+        give_up_at = time.monotonic() + (self.patience_s if patience_s is None else patience_s)
         wait_s = 0.1
         while True:
             try:
                 result = operation()
             except StoreError as error:
                 self._refused(error)
-                if time.monotonic() - started > patience_s:
+                now = time.monotonic()
+                if self.is_ended():
+                    give_up_at = min(give_up_at, now + LAST_PATIENCE_S)
+                if now >= give_up_at:
                     raise
             else:
                 self._taken()

@@ -59,7 +59,8 @@ def train_run(
     It ends when the trainer does, on request, on SIGTERM or SIGINT (then without an evaluation), and as failed where the
     trainer raises. An update that takes long is left where it is, and gone on with when the run is resumed. A stop asked for
     while it is being judged ends that too: it is judged when resumed. Raises BadInput where the run is not to be had,
-    Superseded where another process took it over, StoreError where the store stayed away for minutes.
+    Superseded where another process took it over, StoreError where the store would not let it be claimed, or stayed away for
+    half a minute after a signal; otherwise a store that is away is waited for.
     """
     torch.set_num_threads(1)
     journal = Journal(store, run_id)
@@ -69,6 +70,7 @@ def train_run(
     error, solved = "", False
     attempt = None
     with _ending_signals() as is_ended:
+        journal.is_ended = is_ended
         try:
             prices = journal.insist(lambda: resolve_prices(mine.as_user(run.owner), run.prices)) if run.prices else None
             attempt = Attempt(journal, make_trainer(run.config, prices), is_ended, on_record, park_after_s)
@@ -77,8 +79,10 @@ def train_run(
             if status != "paused" and journal.update > 0 and not is_ended():
                 try:
                     _evaluate(journal, lambda: _result(run, attempt, judge, prices))
-                except _GivenUp:
+                except _GivenUp as given_up:
                     status = "stopped"
+                    if given_up.by_signal:
+                        journal.is_ended = lambda: True
         except (Superseded, StoreError):
             raise
         except BadInput as problem:
@@ -127,7 +131,11 @@ def _last_whole_policy(journal: Journal) -> Policy:
 
 
 class _GivenUp(BaseException):
-    """Somebody would rather have an end than a result."""
+    """Somebody would rather have an end than a result: on the page, or of the process, by a signal."""
+
+    def __init__(self, by_signal: bool) -> None:
+        super().__init__()
+        self.by_signal = by_signal
 
 
 def _evaluate(journal: Journal, judge: Callable[[], dict[str, Any]]) -> None:
@@ -149,18 +157,19 @@ def _until_stopped(journal: Journal) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    is_done, known = threading.Event(), journal.control.desired_at
+    is_done, is_asked, known = threading.Event(), threading.Event(), journal.control.desired_at
 
     def give_up(*_: object) -> None:
         if not is_done.is_set():
             is_done.set()
-            raise _GivenUp
+            raise _GivenUp(by_signal=not is_asked.is_set())
 
     def listen() -> None:
         while not is_done.wait(LISTEN_EVERY_S):
             with contextlib.suppress(BadInput, StoreError):  # without the run or the store the judge's own words come to it
                 control = journal.store.control(journal.run_id)
                 if control.desired == "stop" and control.desired_at != known:
+                    is_asked.set()
                     _thread.interrupt_main(signal.SIGTERM)
 
     listener = threading.Thread(target=listen, name="until-stopped")
@@ -214,7 +223,7 @@ def warm_up(store: RunStore) -> None:
         snapshot = Snapshot(record.update, record.env_steps, trainer.state())
         trainer.policy.to_bytes()
     with contextlib.suppress(_TakenBack, StoreError), store.transaction() as together:
-        journal = Journal(together, together.create_run(config))
+        journal = Journal(together, together.create_run(config), patience_s=0.0)
         journal.claim()
         journal.records, journal.policies, journal.checkpoint = [record], [snapshot], snapshot
         together.checkpoints(journal.run_id)
