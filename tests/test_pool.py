@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -17,7 +18,7 @@ from pgcore.runs import pool as pool_module
 from pgcore.runs.database import StoreError
 from pgcore.runs.group import train_group
 from pgcore.runs.pool import Pool, cores
-from pgcore.runs.process import Process
+from pgcore.runs.process import Process, this_process
 from pgcore.runs.store import RunStore
 
 ROOT = Path(__file__).parents[1]
@@ -210,6 +211,23 @@ def test_a_trainer_deaf_to_stop_and_silent_is_killed(
     eventually(lambda: store.run(run_id).status == "running")
     store.request(run_id, desired="stop")
     eventually(lambda: store.run(run_id).status == "crashed")
+
+
+@pytest.mark.skipif(not this_process().boot, reason="no boot is told from another here: the name has to tell")
+def test_a_machine_that_was_renamed_since_the_pool_began_trains_and_ends_what_is_deaf(
+    store: RunStore, make_pool: MakePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process_of = pool_module.process_of
+    monkeypatch.setattr(pool_module, "process_of", lambda pid: replace(process_of(pid), host="its old name"))
+    monkeypatch.setattr(pool_module, "KILL_AFTER_S", 0.1)
+    pool = make_pool(store)
+    run_id, deaf = store.create_run(TrainConfig()), store.create_run(TrainConfig(), name="deaf")
+    pool.wake()
+    eventually(lambda: status_of(store, run_id, deaf) == ["finished", "running"])
+    assert len(store.events(run_id)) == 1
+    monkeypatch.setattr("pgcore.runs.process.socket.gethostname", lambda: "its new name")
+    store.request(deaf, desired="stop")
+    eventually(lambda: store.run(deaf).status == "crashed")
 
 
 def test_a_run_that_was_told_to_stop_and_whose_trainer_elsewhere_fell_silent_is_stopped(

@@ -34,6 +34,7 @@ from pgcore.runs.store import RunStore, resolve_prices
 
 ELSEWHERE = Process("another-machine", "boot", 1, 0.0)
 GONE = dataclasses.replace(this_process(), pid=2**22 + 1)
+KNOWS_ITS_BOOT = pytest.mark.skipif(not this_process().boot, reason="no boot is told from another here")
 
 
 def record(update: int, **changes: object) -> UpdateRecord:
@@ -623,7 +624,7 @@ def test_pools_on_one_machine_share_its_cap_and_never_a_run(store_url: str) -> N
     def assign(pid: int) -> None:
         own = RunStore(store_url)
         start.wait()
-        given.append(own.assign(dataclasses.replace(this_process(), host="here", pid=pid), cap=3))
+        given.append(own.assign(dataclasses.replace(ELSEWHERE, pid=pid), cap=3))
         own.close()
 
     _together(assign, 8)
@@ -764,7 +765,7 @@ def test_a_trainer_that_was_heard_of_since_this_boot_is_on_another_machine_of_th
     assert store.run(run_id).status == "running"
 
 
-@pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").exists(), reason="no boot is told from another here")
+@KNOWS_ITS_BOOT
 def test_a_promise_made_before_a_reboot_is_not_believed(store: RunStore, reboot: Callable[[], None]) -> None:
     taken, handed_over = (store.create_run(TrainConfig()) for _ in range(2))
     before = Process(socket.gethostname(), "an earlier boot", 1, 0.0)
@@ -774,6 +775,61 @@ def test_a_promise_made_before_a_reboot_is_not_believed(store: RunStore, reboot:
     assert (store.run(taken).status, store.run(handed_over).status) == ("crashed", "queued")
     store.resume(taken, this_process())
     assert store.run(taken).process == this_process()
+
+
+@pytest.fixture
+def rename_machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    return lambda: monkeypatch.setattr("pgcore.runs.process.socket.gethostname", lambda: "renamed")
+
+
+@KNOWS_ITS_BOOT
+def test_a_run_handed_over_before_its_machine_was_renamed_is_still_for_that_process(
+    store: RunStore, rename_machine: Callable[[], None]
+) -> None:
+    of_old = this_process()
+    training, handed_over, waiting = (store.create_run(TrainConfig()) for _ in range(3))
+    store.claim(training, of_old)
+    assert store.assign(of_old, cap=2) == handed_over
+    rename_machine()
+    assert this_process() == dataclasses.replace(of_old, host="renamed")
+    assert store.assign(this_process(), cap=2) is None, "both still have their place"
+    store.claim(handed_over, this_process())
+    assert store.run(handed_over).process == this_process()
+    assert store.assign(this_process(), cap=3) == waiting
+
+
+@KNOWS_ITS_BOOT
+def test_a_trainer_is_seen_to_live_or_to_be_gone_though_its_machine_was_renamed(
+    store: RunStore, rename_machine: Callable[[], None]
+) -> None:
+    of_living, of_dead, never_taken = (store.create_run(TrainConfig()) for _ in range(3))
+    store.claim(of_living, this_process()).heartbeat(of_living, -3600.0)
+    store.claim(of_dead, GONE).heartbeat(of_dead, 60.0)
+    assert store.assign(GONE, cap=5) == never_taken
+    rename_machine()
+    assert [store.run(each).status for each in (of_living, of_dead, never_taken)] == ["running", "crashed", "queued"]
+
+
+@KNOWS_ITS_BOOT
+def test_another_machine_of_the_same_name_has_places_of_its_own(store: RunStore) -> None:
+    other = dataclasses.replace(this_process(), boot="its own boot")
+    theirs, ours = (store.create_run(TrainConfig()) for _ in range(2))
+    assert store.assign(other, cap=1) == theirs
+    assert store.assign(this_process(), cap=1) == ours
+    with pytest.raises(BadInput):
+        store.claim(theirs, this_process())
+
+
+def test_where_no_boot_is_known_the_name_of_the_machine_tells(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pgcore.runs.process._this_boot", lambda: "")
+    here, there = this_process(), dataclasses.replace(this_process(), host="another-machine")
+    first, second = (store.create_run(TrainConfig()) for _ in range(2))
+    assert store.assign(there, cap=1) == first
+    with pytest.raises(BadInput):
+        store.claim(first, here)
+    assert store.assign(here, cap=1) == second
+    assert (here.is_alive(), there.is_alive(), dataclasses.replace(here, boot="known").is_alive()) == (True, None, None)
+    store.claim(second, here)
 
 
 def stale(store: RunStore, **about: object) -> tuple[str, RunStore]:

@@ -53,7 +53,7 @@ def assign(connection: Connection, process: Process, cap: int) -> str | None:
     from a terminal, does not park and would hold the queue up for good: paused, it has no place.
     """
     has_place = runs.c.status.in_(("starting", "running")) | ((runs.c.status == "paused") & runs.c.queued.is_not(None))
-    busy = sa.select(sa.func.count()).where(runs.c.host == process.host, has_place)
+    busy = sa.select(sa.func.count()).where(_is_on_machine_of(process), has_place)
     if connection.execute(busy).scalar_one() >= cap:
         return None
     waiting_runs = sa.select(runs.c.key).where(runs.c.status == "queued", runs.c.deleted.is_(None))
@@ -129,8 +129,13 @@ def settle(connection: Connection, row: Any) -> bool:
 
 def _is_with(process: Process) -> sa.ColumnElement[bool]:
     return (
-        (runs.c.host == process.host)
-        & (runs.c.boot == process.boot)
+        _is_on_machine_of(process)
         & (runs.c.pid == process.pid)
         & runs.c.process_started.between(process.started - CLOCK_TOLERANCE_S, process.started + CLOCK_TOLERANCE_S)
     )
+
+
+def _is_on_machine_of(process: Process) -> sa.ColumnElement[bool]:
+    """By the boot, where one is known: the machine may have been renamed since."""
+    same_boot = runs.c.boot == process.boot
+    return same_boot if process.boot else same_boot & (runs.c.host == process.host)

@@ -16,8 +16,9 @@ CLOCK_TOLERANCE_S = 2.0
 class Process:
     """A process, named so that no other can be taken for it.
 
-    `boot` tells one boot of the machine (and one container on it) from another; `started` is the second the process was
-    started in, as `_start_time` counts. A process id alone would be given out again.
+    `boot` tells one boot of the machine (and one container on it) from another: `host` counts only where that is not known,
+    for a machine may be renamed while it runs. `started` is the second the process was started in, as `_start_time` counts.
+    A process id alone would be given out again.
     """
 
     host: str
@@ -27,10 +28,9 @@ class Process:
 
     def is_alive(self) -> bool | None:
         """Whether it still runs; None where that cannot be seen from here: another machine, or another container."""
-        here = this_machine()
-        if (self.host, self.boot) != here:
-            return None
-        return _alive_since(self.pid, self.started)
+        host, boot = this_machine()
+        is_here = self.boot == boot and (boot != "" or self.host == host)
+        return _alive_since(self.pid, self.started) if is_here else None
 
     def kill(self) -> None:
         """End it at once, if it is on this machine and still that process."""
@@ -54,15 +54,19 @@ def process_of(pid: int) -> Process:
     return Process(*this_machine(), pid, _start_time(psutil.Process(pid)))
 
 
-@cache
 def this_machine() -> tuple[str, str]:
-    """The name of this machine, and what tells its present boot and container from others ("" where unknown)."""
+    """The name of this machine as it is now, and what tells its present boot and container from others ("" where unknown)."""
+    return socket.gethostname(), _this_boot()
+
+
+@cache
+def _this_boot() -> str:
     boot = Path("/proc/sys/kernel/random/boot_id")
     container = Path("/proc/self/ns/pid")
     try:
-        return socket.gethostname(), f"{boot.read_text().strip()} {container.readlink()}"
+        return f"{boot.read_text().strip()} {container.readlink()}"
     except OSError:
-        return socket.gethostname(), ""
+        return ""
 
 
 def booted_at() -> float:
