@@ -74,7 +74,7 @@ def acting(seed: str) -> dict[str, Any]:
     played, alone = [], []
     for _ in range(20):
         started = time.perf_counter()
-        rollout, lanes, _ = collect(env, lambda obs: policy.act(obs, rng), lanes, 500)
+        rollout, lanes, _ = collect(env, lambda obs: policy.choose(obs, rng), lanes, 500)
         played.append(rollout.action.size / (time.perf_counter() - started))
         bare.reset(seed=int(seed))
         started = time.perf_counter()

@@ -106,7 +106,7 @@ class Replay:
         begun = turn.do(begin)
         left = max(1, min(config.rollout_steps, -(-(config.max_steps - env_steps) // config.num_envs)))
         rollout, end, returns = collect(
-            self.env, lambda obs: self.policy.act(obs, self.rng), Lanes(**begun["lanes"]), left, do=turn.do
+            self.env, lambda obs: self.policy.choose(obs, self.rng), Lanes(**begun["lanes"]), left, do=turn.do
         )
 
         def remember() -> None:

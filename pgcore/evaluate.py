@@ -44,7 +44,7 @@ def play(config: TrainConfig, policy: Policy, episodes: int, greedy: bool) -> np
     seed = config.seed + FRESH
     rng = np.random.default_rng(seed)
     lanes = Lanes.start(env.reset(seed=seed)[0])
-    _, _, returns = collect(env, lambda obs: policy.act(obs, rng, greedy), lanes, LONGEST_EPISODE, whole_episodes=True)
+    _, _, returns = collect(env, lambda obs: policy.choose(obs, rng, greedy), lanes, LONGEST_EPISODE, whole_episodes=True)
     env.close()
     return returns
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pgcore import snapshot
+from pgcore.actions import units_of
 from pgcore.config import TrainConfig, check_actions
 from pgcore.estimators import ESTIMATORS
 from pgcore.market.prices import PriceSeries
@@ -79,7 +80,7 @@ class OnPolicy:
         left = -(-(self.config.max_steps - env_steps) // self.config.num_envs)
         steps = LONGEST_EPISODE if whole else max(1, min(self.config.rollout_steps, left))
         begin = Lanes(**turn.do(lambda: vars(self.lanes)))
-        rollout, end, returns = collect(self.env, lambda obs: self.policy.act(obs, self.rng), begin, steps, whole, turn.do)
+        rollout, end, returns = collect(self.env, lambda obs: self.policy.choose(obs, self.rng), begin, steps, whole, turn.do)
 
         def leave() -> None:
             self.lanes = Lanes.start(self.env.reset()[0]) if whole else end
@@ -159,7 +160,7 @@ def make_policy(config: TrainConfig, env: VectorEnv, kind: Kind | None = None) -
     check_actions(config.task, config.estimator, continuous=not discrete)
     actions = int(done.n) if isinstance(done, spaces.Discrete) else math.prod(done.shape or ())
     kind = kind or ("categorical" if discrete else "gaussian")
-    return Policy(math.prod(seen.shape or ()), actions, kind, hidden, config.activation)
+    return Policy(math.prod(seen.shape or ()), actions, kind, hidden, config.activation, units_of(done))
 
 
 def action_share(policy: Policy, action: NDArray[Any]) -> tuple[float, ...]:

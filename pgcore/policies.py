@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from pgcore.acting import Actor
+from pgcore.actions import AS_ANSWERED, Units, read_units
 from pgcore.errors import BadInput
 from pgcore.exported import POLICY, read_exported
 
@@ -145,11 +146,18 @@ class Policy(nn.Module):
     exploration: Tensor
 
     def __init__(
-        self, observations: int, actions: int, kind: Kind = "categorical", hidden: Sequence[int] = (), activation: str = "relu"
+        self,
+        observations: int,
+        actions: int,
+        kind: Kind = "categorical",
+        hidden: Sequence[int] = (),
+        activation: str = "relu",
+        units: Units = AS_ANSWERED,
     ) -> None:
         super().__init__()
         self.kind = kind
         self.actions = actions
+        self.units = units
         self.network = Network(observations, hidden, actions, activation, None if kind == "values" else 0.01)
         self.log_std = nn.Parameter(torch.zeros(actions)) if kind == "gaussian" else None
         if kind == "values":
@@ -170,7 +178,11 @@ class Policy(nn.Module):
         return self.actor.outputs(obs)
 
     def act(self, obs: NDArray[np.floating], rng: np.random.Generator, greedy: bool = False) -> NDArray[Any]:
-        """Actions [B] (discrete) or [B, A] for observations [B, D]: drawn from π, or its most probable ones."""
+        """Actions [B, …] for observations [B, …], both as the environment has them: drawn from π, or its most probable ones."""
+        return self.units(self.choose(obs.reshape(len(obs), -1), rng, greedy))
+
+    def choose(self, obs: NDArray[np.floating], rng: np.random.Generator, greedy: bool = False) -> NDArray[Any]:
+        """The same as π has them, and `make_environment` takes them: 0, 1, … [B] or [B, A] for observations [B, D]."""
         out = self.preferences(obs)
         if self.kind == "gaussian":
             assert self.log_std is not None
@@ -269,7 +281,7 @@ class Policy(nn.Module):
     def to_bytes(self) -> bytes:
         """The policy as a safetensors file: parameters, and what rebuilds the networks as JSON in its header."""
         weights = [weight for weight, _ in self.network.layers]
-        shape = {
+        shape: dict[str, Any] = {
             "observations": weights[0].shape[1],
             "actions": weights[-1].shape[0],
             "kind": self.kind,
@@ -277,6 +289,8 @@ class Policy(nn.Module):
             "activation": self.network.activation,
             "scales_input": self.network.scales_input,
         }
+        if self.units != AS_ANSWERED:
+            shape["action_space"] = self.units.described()
         return save({name: value.detach() for name, value in self.state_dict().items()}, {"policy": json.dumps(shape)})
 
 
@@ -285,8 +299,10 @@ def policy_from_bytes(data: bytes) -> Policy:
     try:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         shape = json.loads(header["__metadata__"]["policy"])
-        scales_input = shape.pop("scales_input")
+        scales_input, described = shape.pop("scales_input"), shape.pop("action_space", None)
         policy = Policy(**shape)
+        if described is not None:
+            policy.units = read_units(described, policy.actions, policy.kind == "gaussian")
         policy.load_state_dict(load(data))
     except Exception as error:
         raise BadInput(
@@ -297,7 +313,10 @@ def policy_from_bytes(data: bytes) -> Policy:
 
 
 def load_policy(path: str | Path) -> Policy:
-    """The policy in a safetensors file, or in the folder or zip of an exported run. Raises BadInput where there is none."""
+    """The policy in a safetensors file, or in the folder or zip of an exported run. Raises BadInput where there is none.
+
+    It acts in the units of the environment it was trained in, but where the file is of a version that did not keep them.
+    """
     path = Path(path)
     file = path / POLICY if path.is_dir() else path
     try:

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from pgcore.actions import AS_ANSWERED, units_of
 from pgcore.errors import BadInput
 
 if TYPE_CHECKING:
@@ -200,7 +199,7 @@ TASKS: Mapping[str, Task] = {
 def make_environment(config: "TrainConfig", prices: "PriceSeries | None" = None, num_envs: int | None = None) -> "VectorEnv":
     """The task's vectorised environment, with observations [N, D] and actions as a Policy gives them.
 
-    Those are 0, 1, … [N] for Discrete actions, and for a Box numbers [N, A] in units of half its width, clipped to it.
+    Those are 0, 1, … [N] for Discrete actions, and for a Box numbers [N, A] in units of half its width (`Policy.choose`).
     Raises BadInput where its spaces are not a Box of observations and Discrete or Box actions, or it cannot be built.
     """
     from gymnasium import spaces
@@ -216,13 +215,8 @@ def make_environment(config: "TrainConfig", prices: "PriceSeries | None" = None,
         )
     if len(seen.shape) != 1:
         env = FlattenObservation(env)
-    if isinstance(done, spaces.Discrete):
-        first = done.start
-        return TransformAction(env, lambda action: action + first) if first else env
-    bounded = np.isfinite(done.low) & np.isfinite(done.high)
-    middle = np.where(bounded, (done.high + done.low) / 2, 0.0).astype(done.dtype)
-    reach = np.where(bounded, (done.high - done.low) / 2, 1.0).astype(done.dtype)
-    return TransformAction(env, lambda action: np.clip(middle + reach * action.reshape(-1, *done.shape), done.low, done.high))
+    units = units_of(done)
+    return env if units == AS_ANSWERED else TransformAction(env, units)
 
 
 def find_task(name: str) -> Task:

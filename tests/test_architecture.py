@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 # From left to right: a module imports only modules to its left, or in its own group.
 ORDER = [
-    ["errors", "progress", "record", "exported"],
+    ["errors", "progress", "record", "exported", "actions"],
     ["rollout", "aggregate", "acting", "market.prices", "market.accounting"],
     ["estimators", "market"],
     ["classic_control", "tasks"],

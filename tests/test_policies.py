@@ -1,15 +1,25 @@
 """Policies: the written-out gradient against autograd, acting against the distribution, storing and loading."""
 
+import json
 import pickle
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
+from safetensors.torch import load, save
 
+from pgcore.actions import units_of
+from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
+from pgcore.evaluate import FRESH, play
 from pgcore.optimisers import Learnable
 from pgcore.policies import Critic, Network, Policy, load_policy, policy_from_bytes
+from pgcore.trainer import Trainer
+from tests.playgrounds import task
 
+SWINGER = Policy(3, 1, "gaussian", units=units_of(spaces.Box(-2.0, 2.0, (1,)))).to_bytes()
 KINDS = [
     ("categorical", (), "relu"),
     ("categorical", (8,), "relu"),
@@ -218,6 +228,74 @@ def test_a_policy_comes_back_from_its_file(tmp_path, kind, hidden, activation):
     obs = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     for again in (load_policy(tmp_path / "policy.safetensors"), load_policy(tmp_path), policy_from_bytes(policy.to_bytes())):
         np.testing.assert_array_equal(again.preferences(obs), policy.preferences(obs))
+
+
+def play_raw(name, policy, seed):
+    """The return of an episode in Gymnasium's own environment, played as README says."""
+    env, rng = gymnasium.make(name), np.random.default_rng(0)
+    observation, _ = env.reset(seed=seed)
+    total, over = 0.0, False
+    while not over:
+        action = policy.act(observation[None], rng, greedy=True)[0]
+        observation, reward, terminated, truncated, _ = env.step(action)
+        total, over = total + reward, terminated or truncated
+    return total
+
+
+@pytest.mark.parametrize("name", ["Pendulum-v1", task("Reaching"), task("Shifted")])
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_loaded_policy_acts_in_the_units_of_its_environment(tmp_path, name, kept):
+    """Evaluation plays the same from the same beginning, whether the policy was read from its file or not."""
+    config = TrainConfig(task=name, seed=3)
+    policy = Trainer(config).policy
+    with torch.no_grad():
+        policy.network.layers[-1][1].fill_(0.6)  # within the bounds, and beyond half of them
+    (tmp_path / "policy.safetensors").write_bytes(policy.to_bytes())
+    loaded = load_policy(tmp_path)
+    assert loaded.to_bytes() == policy.to_bytes()
+    expected = play(config, loaded if kept else policy, 1, greedy=True)
+    np.testing.assert_allclose(play_raw(name, loaded, config.seed + FRESH), expected[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        spaces.Box(np.float32([-0.1, -np.inf, 0.0, -np.inf]), np.float32([0.3, np.inf, np.inf, 7.0])),
+        spaces.Box(np.array([[-1e-300, 0.1], [3.0, -7.5]]), np.array([[1e300, 0.7], [4.0, 7.5]]), dtype=np.float64),
+        spaces.Box(3, 90, (4,), np.uint8),
+        spaces.Discrete(4, start=-2),
+    ],
+)
+def test_the_units_of_an_action_space_come_back_from_a_file_to_the_bit(box):
+    continuous = isinstance(box, spaces.Box)
+    policy = Policy(3, 4, "gaussian" if continuous else "categorical", units=units_of(box))
+    units = policy_from_bytes(policy.to_bytes()).units
+    assert units.described() == policy.units.described()
+    answer = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32) * 3 if continuous else np.arange(4)
+    np.testing.assert_array_equal(units(answer), policy.units(answer), strict=True)
+
+
+def test_a_file_of_before_units_were_kept_answers_as_it_did():
+    old = Policy(3, 1, "gaussian").to_bytes()
+    assert b"action_space" not in old
+    obs, policy = np.ones((2, 3), dtype=np.float32), policy_from_bytes(old)
+    np.testing.assert_array_equal(policy.act(obs, None, greedy=True), policy.preferences(obs))
+    assert policy.to_bytes() == old
+
+
+BOX = {"low": [-2.0], "high": [2.0], "dtype": "float32"}
+
+
+@pytest.mark.parametrize(
+    "described",
+    [5, [], {}, {"start": 1}, BOX | {"low": [-2.0, 1.0]}, BOX | {"low": ["x"]}, BOX | {"high": [[2.0, 1.0], [1.0]]}]
+    + [BOX | {"dtype": dtype} for dtype in ("O", "U9", "f4,f4", "nonsense", None, {})]
+    + [{"low": [10**400], "high": [2], "dtype": "int64"}, {"low": [None], "high": [2], "dtype": "int64"}],
+)
+def test_units_that_this_program_would_not_write_are_refused(described):
+    shape = json.loads(json.loads(SWINGER[8 : 8 + int.from_bytes(SWINGER[:8], "little")])["__metadata__"]["policy"])
+    with pytest.raises(BadInput, match="its action space is not as this program writes it"):
+        policy_from_bytes(save(load(SWINGER), {"policy": json.dumps(shape | {"action_space": described})}))
 
 
 def test_a_file_that_holds_no_policy_is_refused_in_a_sentence(tmp_path):

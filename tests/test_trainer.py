@@ -417,7 +417,7 @@ def test_a_gaussian_policy_learns_where_to_aim_and_how_widely():
     trainer = make("ppo", task("Reaching"), num_envs=16, rollout_steps=10, learning_rate=0.03, discount=0.0, max_steps=10**6)
     before = trainer.policy.log_std.detach().clone()
     some(trainer, 120)
-    aim = trainer.policy.act(np.zeros((1, 4), dtype=np.float32), None, greedy=True)
+    aim = trainer.policy.choose(np.zeros((1, 4), dtype=np.float32), None, greedy=True)
     np.testing.assert_allclose(aim, [[0.5, 0.5]], atol=0.3)
     assert (trainer.policy.log_std < before - 0.3).all()
     assert isinstance(trainer.policy, Policy)
