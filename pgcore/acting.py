@@ -1,17 +1,22 @@
 """A learned policy without torch: what a page needs to ask it, from the bytes that Policy.to_bytes wrote."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
+from pgcore.actions import AS_ANSWERED, Units, read_units
 from pgcore.errors import BadInput
 
 Array = NDArray[np.float32]
+Kind = Literal["categorical", "gaussian", "values"]
+Activation = Literal["relu", "tanh"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,18 +51,64 @@ class Actor:
         return p / p.sum(axis=1, keepdims=True)
 
 
+@dataclass(frozen=True)
+class Architecture:
+    """What the header of a policy's file says of its network: enough to build it, before there is anything of it."""
+
+    observations: int
+    actions: int
+    kind: Kind
+    hidden: tuple[int, ...]
+    activation: Activation
+    scales_input: bool
+    units: Units
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the layers in the file, first to last."""
+        return [f"network.linear.{i}" for i in range(len(self.hidden) + 1)]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each array that such a network has to have in the file."""
+        sizes = pairwise((self.observations, *self.hidden, self.actions))
+        shapes: dict[str, tuple[int, ...]] = {"network.mean": (self.observations,), "network.scale": (self.observations,)}
+        for name, (seen, given) in zip(self.layers, sizes, strict=True):
+            shapes |= {f"{name}.weight": (given, seen), f"{name}.bias": (given,)}
+        return shapes | ({"log_std": (self.actions,)} if self.kind == "gaussian" else {})
+
+
+def read_architecture(data: bytes, arrays: Mapping[str, Any]) -> Architecture:
+    """What the header in the bytes of a policy.safetensors says, held against the arrays that are in them.
+
+    Nothing that the header names is larger than what the file holds. Raises ValueError or KeyError.
+    """
+    said = json.loads(json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]["policy"])
+    if not isinstance(said, dict):
+        raise ValueError("its header is no JSON object")
+    kind, activation, scales_input, hidden = (said[name] for name in ("kind", "activation", "scales_input", "hidden"))
+    counts = [said["observations"], said["actions"], *(hidden if isinstance(hidden, list) else [None])]
+    if kind not in get_args(Kind) or activation not in get_args(Activation) or type(scales_input) is not bool:
+        raise ValueError("its header describes no network")
+    if len(counts) > len(arrays) or any(type(count) is not int or count < 1 for count in counts):
+        raise ValueError("its header names layers that there cannot be")
+    seen, given, *hidden = counts
+    units = read_units(said["action_space"], given, kind == "gaussian") if "action_space" in said else AS_ANSWERED
+    described = Architecture(seen, given, kind, tuple(hidden), activation, scales_input, units)
+    if any(name not in arrays or tuple(arrays[name].shape) != shape for name, shape in described.shapes.items()):
+        raise ValueError("its arrays are not those of the network in its header")
+    return described
+
+
 def read_actor(data: bytes) -> Actor:
     """The policy in the bytes of a policy.safetensors. Raises BadInput where they hold none."""
     try:
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        shape: dict[str, Any] = json.loads(header["__metadata__"]["policy"])
         arrays = load(data)
-        names = sorted((name for name in arrays if name.endswith(".weight")), key=lambda name: int(name.split(".")[-2]))
-        layers = tuple((arrays[name], arrays[name.removesuffix("weight") + "bias"]) for name in names)
-        seen = shape["observations"]
-        scales = shape["scales_input"]
-        mean = arrays["network.mean"] if scales else np.zeros(seen, dtype=np.float32)
-        scale = arrays["network.scale"] if scales else np.ones(seen, dtype=np.float32)
-        return Actor(shape["kind"], shape["activation"], layers, mean, scale)
+        described = read_architecture(data, arrays)
+        layers = tuple((arrays[f"{name}.weight"], arrays[f"{name}.bias"]) for name in described.layers)
+        mean, scale = arrays["network.mean"], arrays["network.scale"]
+        if not described.scales_input:
+            mean, scale = np.zeros_like(mean), np.ones_like(scale)
+        return Actor(described.kind, described.activation, layers, mean, scale)
     except (KeyError, ValueError, IndexError, SafetensorError) as error:
         raise BadInput(f"These bytes hold no policy of this program ({error}): give the policy.safetensors of a run.") from None

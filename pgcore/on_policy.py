@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pgcore import snapshot
+from pgcore.acting import Kind
 from pgcore.actions import units_of
 from pgcore.config import TrainConfig, check_actions
 from pgcore.estimators import ESTIMATORS
 from pgcore.market.prices import PriceSeries
 from pgcore.observations import RunningStatistics
 from pgcore.optimisers import Learnable, TrainingDiverged
-from pgcore.policies import Critic, Kind, Network, Policy
+from pgcore.policies import Critic, Network, Policy
 from pgcore.record import NAN, Played
 from pgcore.rollout import LONGEST_EPISODE, FloatArray, Lanes, Rollout, collect
 from pgcore.tasks import make_environment

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,12 +23,11 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from pgcore.acting import Actor
-from pgcore.actions import AS_ANSWERED, Units, read_units
+from pgcore.acting import Actor, Kind, read_architecture
+from pgcore.actions import AS_ANSWERED, Units
 from pgcore.errors import BadInput
 from pgcore.exported import POLICY, read_exported
 
-Kind = Literal["categorical", "gaussian", "values"]
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 TINY = np.float32(1e-30)  # a float32 exponential can be exactly 0
 
@@ -297,18 +296,22 @@ class Policy(nn.Module):
 def policy_from_bytes(data: bytes) -> Policy:
     """The policy in the bytes of a safetensors file. Raises BadInput where they hold none."""
     try:
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        shape = json.loads(header["__metadata__"]["policy"])
-        scales_input, described = shape.pop("scales_input"), shape.pop("action_space", None)
-        policy = Policy(**shape)
-        if described is not None:
-            policy.units = read_units(described, policy.actions, policy.kind == "gaussian")
-        policy.load_state_dict(load(data))
+        arrays = load(data)
+        described = read_architecture(data, arrays)
+        policy = Policy(
+            described.observations,
+            described.actions,
+            described.kind,
+            described.hidden,
+            described.activation,
+            described.units,
+        )
+        policy.load_state_dict(arrays)
     except Exception as error:
         raise BadInput(
             f"This is no policy of this program ({error}): give the policy.safetensors of an exported run."
         ) from None
-    policy.network.scales_input = scales_input
+    policy.network.scales_input = described.scales_input
     return policy
 
 

@@ -1,8 +1,12 @@
 """A policy read without torch says what the policy in torch says."""
 
+import json
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load, save
 
 from pgcore.acting import read_actor
 from pgcore.errors import BadInput
@@ -24,6 +28,29 @@ def test_an_actor_plays_like_its_policy(kind, hidden, activation, normalised):
         greedy = policy.act(obs, np.random.default_rng(0), greedy=True)
         np.testing.assert_array_equal(actor.probabilities(obs).argmax(axis=1), greedy)
         np.testing.assert_allclose(actor.probabilities(obs).sum(axis=1), 1, rtol=1e-6)
+
+
+SHAPE = {"observations": 3, "actions": 4, "kind": "values", "hidden": [5], "activation": "relu", "scales_input": False}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"observations": wrong} for wrong in (10_000_000, True)),
+        *({"hidden": wrong} for wrong in ([10_000_000], [5] * 100_000, [5.0], [0], 5)),
+        *({"actions": 10_000_000}, {"scales_input": 1}, {"kind": "other"}, {"activation": []}),
+    ],
+)
+def test_a_network_that_is_not_in_the_file_is_refused_and_takes_no_room(wrong):
+    arrays = load(Policy(3, 4, "values", (5,)).to_bytes())
+    read_actor(save(arrays, {"policy": json.dumps(SHAPE)}))
+    file = save(arrays, {"policy": json.dumps(SHAPE | wrong)})
+    tracemalloc.start()
+    with pytest.raises(BadInput, match=r"policy\.safetensors"):
+        read_actor(file)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * len(file) + 1_000_000
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04", b"\xff" * 100, b"\x02\x00\x00\x00\x00\x00\x00\x00{}"])

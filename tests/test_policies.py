@@ -10,6 +10,7 @@ import torch
 from gymnasium import spaces
 from safetensors.torch import load, save
 
+from pgcore import policies
 from pgcore.actions import units_of
 from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
@@ -230,6 +231,12 @@ def test_a_policy_comes_back_from_its_file(tmp_path, kind, hidden, activation):
         np.testing.assert_array_equal(again.preferences(obs), policy.preferences(obs))
 
 
+def with_header(file, changes):
+    """The same arrays under another description of the network."""
+    header = json.loads(file[8 : 8 + int.from_bytes(file[:8], "little")])
+    return save(load(file), {"policy": json.dumps(json.loads(header["__metadata__"]["policy"]) | changes)})
+
+
 def play_raw(name, policy, seed):
     """The return of an episode in Gymnasium's own environment, played as README says."""
     env, rng = gymnasium.make(name), np.random.default_rng(0)
@@ -293,9 +300,8 @@ BOX = {"low": [-2.0], "high": [2.0], "dtype": "float32"}
     + [{"low": [10**400], "high": [2], "dtype": "int64"}, {"low": [None], "high": [2], "dtype": "int64"}],
 )
 def test_units_that_this_program_would_not_write_are_refused(described):
-    shape = json.loads(json.loads(SWINGER[8 : 8 + int.from_bytes(SWINGER[:8], "little")])["__metadata__"]["policy"])
     with pytest.raises(BadInput, match="its action space is not as this program writes it"):
-        policy_from_bytes(save(load(SWINGER), {"policy": json.dumps(shape | {"action_space": described})}))
+        policy_from_bytes(with_header(SWINGER, {"action_space": described}))
 
 
 def test_a_file_that_holds_no_policy_is_refused_in_a_sentence(tmp_path):
@@ -303,6 +309,15 @@ def test_a_file_that_holds_no_policy_is_refused_in_a_sentence(tmp_path):
     for path in (tmp_path / "x.safetensors", tmp_path / "missing", tmp_path):
         with pytest.raises(BadInput, match=r"policy\.safetensors of an exported run"):
             load_policy(path)
+
+
+@pytest.mark.parametrize("name", ["hidden", "observations", "actions"])
+def test_a_network_that_is_not_in_the_file_is_refused_before_it_is_built(monkeypatch, name):
+    large = {"hidden": [40_000, 40_000], "observations": 10**9, "actions": 10**9}[name]
+    file = with_header(Policy(4, 2, hidden=(8,)).to_bytes(), {name: large})
+    monkeypatch.setattr(policies, "Policy", lambda *_: pytest.fail("it was built"))
+    with pytest.raises(BadInput, match=r"its arrays are not those of the network in its header"):
+        policy_from_bytes(file)
 
 
 def test_a_pickle_is_not_opened():

@@ -32,7 +32,6 @@ FORMAT = 1
 NEEDED = ("config.json", "run.json", "records.csv", "episodes.csv")
 MAX_TEXT = 20_000
 DISCRETE, CONTINUOUS = ("categorical", "values"), ("gaussian",)
-ACTIVATIONS = ("relu", "tanh")
 
 
 def export_run(store: RunStore, run_id: str, target: str | Path) -> list[str]:
@@ -172,7 +171,7 @@ def _checked_policy(data: bytes | None, config: TrainConfig) -> bytes | None:
         inputs, outputs = {np.shape(actor.mean), np.shape(actor.scale)}, actor.outputs(np.zeros((1, seen), dtype=np.float32))
     except (BadInput, TypeError, ValueError, AttributeError, IndexError, RecursionError, MemoryError) as error:
         raise BadInput(f"policy.safetensors of the exported run is damaged ({error}): export it again.") from None
-    if actor.kind not in kinds or actor.activation not in ACTIVATIONS or inputs != {(seen,)} or outputs.shape != (1, done):
+    if actor.kind not in kinds or inputs != {(seen,)} or outputs.shape != (1, done):
         raise BadInput(f"policy.safetensors of the exported run is no policy for {config.task}: export it again.")
     return data
 
