@@ -215,7 +215,7 @@ def _runs(asked: argparse.Namespace) -> None:
 def _export(asked: argparse.Namespace) -> None:
     from pgcore.runs.files import export_run
 
-    for name in export_run(RunStore(), asked.run, asked.directory):
+    for name in export_run(RunStore(), asked.run, asked.directory, lambda sentence: print(sentence, file=sys.stderr)):
         print(Path(asked.directory) / name)
 
 

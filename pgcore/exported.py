@@ -4,42 +4,39 @@ import io
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from pgcore.errors import BadInput
 
 POLICY = "policy.safetensors"
-KNOWN = (
-    "config.json",
-    "run.json",
-    "records.csv",
-    "episodes.csv",
-    POLICY,
-    "evaluation.json",
-    "trades.csv",
-    "prices.csv",
-)
-MAX_BYTES = 128_000_000
+# Bytes that are taken in of each file that is: more than a run comes to that trains for weeks on the longest prices.
+LIMITS = {
+    "config.json": 1_000_000,
+    "run.json": 128_000_000,
+    "records.csv": 2_000_000_000,
+    "episodes.csv": 2_000_000_000,
+    POLICY: 1_000_000_000,
+    "evaluation.json": 256_000_000,
+    "prices.csv": 2_000_000_000,
+}
+MAX_RATIO = 200  # of its size unpacked to that in a zip, beyond what does no harm
+HARMLESS = 128_000_000
 MAX_ENTRIES = 100
 
 
-def read_exported(source: str | Path | bytes) -> dict[str, bytes]:
-    """Name -> content of the known files in an exported folder, a zip file or the bytes of one, and of nothing else.
+def read_exported(source: str | Path | bytes, wanted: Collection[str] = LIMITS.keys()) -> dict[str, bytes]:
+    """Name -> content of the wanted files in an exported folder, a zip file or the bytes of one; no other is unpacked.
 
     Raises BadInput for what cannot be read, is too large, or points outside its folder.
     """
     files: dict[str, bytes] = {}
-    room = MAX_BYTES
     try:
-        for name, stream in _entries(source):
+        for name, size, stream in _entries(source, wanted):
             if name in files:
                 raise BadInput(f"The exported run holds {name} twice: export it again.")
-            files[name] = stream.read(room + 1)
-            room -= len(files[name])
-            if room < 0:
-                raise BadInput(f"The exported run is larger than {MAX_BYTES // 1_000_000} MB: that is more than is taken in.")
+            files[name] = stream.read(size)
     except BadInput:
         raise
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
@@ -47,15 +44,27 @@ def read_exported(source: str | Path | bytes) -> dict[str, bytes]:
     return files
 
 
-def _entries(source: str | Path | bytes) -> Iterator[tuple[str, IO[bytes]]]:
+def too_large(name: str, size: int, packed: int | None = None) -> str | None:
+    """In words, why a file of that size, `packed` to so many bytes in a zip, is not taken in; None where it is."""
+    limit = LIMITS.get(name, size)
+    if size > limit:
+        return f"{name} is larger than {limit // 1_000_000:,} MB"
+    if packed is not None and name in LIMITS and size > max(HARMLESS, MAX_RATIO * packed):
+        return f"{name} is larger than {HARMLESS // 1_000_000:,} MB and more than {MAX_RATIO} times what it is in the zip"
+    return None
+
+
+def _entries(source: str | Path | bytes, wanted: Collection[str]) -> Iterator[tuple[str, int, IO[bytes]]]:
+    """Name, size and stream of each, once it is known not to be too large."""
     if not isinstance(source, bytes) and Path(source).is_dir():
-        for path in (Path(source) / name for name in KNOWN):
+        for path in (Path(source) / name for name in wanted):
             if path.is_symlink():
                 raise BadInput(f"{path.name} is a link to another place: give the folder that export wrote.")
             if path.is_file():
                 with path.open("rb") as file:
-                    yield path.name, file
+                    yield path.name, _checked(path.name, path.stat().st_size), file
         return
+    whole = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
     with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
         if len(archive.infolist()) > MAX_ENTRIES:
             raise BadInput(f"The zip holds more than {MAX_ENTRIES} files: give the zip that export wrote.")
@@ -64,10 +73,18 @@ def _entries(source: str | Path | bytes) -> Iterator[tuple[str, IO[bytes]]]:
             is_link = stat.S_ISLNK(entry.external_attr >> 16)
             if inside.is_absolute() or ".." in inside.parts or is_link or any(c in entry.filename for c in "\\:\0"):
                 raise BadInput(f"The zip points outside its folder ({entry.filename[:80]!r}): give the zip that export wrote.")
-            if inside.name in KNOWN and len(inside.parts) <= 2 and not entry.is_dir():
+            if inside.name in wanted and len(inside.parts) <= 2 and not entry.is_dir():
                 if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without bounds
                     raise BadInput(
                         "The zip is packed in a way that is not unpacked here: pack it again the ordinary way (deflate)."
                     )
+                packed = min(entry.compress_size, whole)  # the entry's own word may be a lie
+                size = _checked(inside.name, entry.file_size, packed)  # not more than this is read, whatever is there
                 with archive.open(entry) as file:
-                    yield inside.name, file
+                    yield inside.name, size, file
+
+
+def _checked(name: str, size: int, packed: int | None = None) -> int:
+    if reason := too_large(name, size, packed):
+        raise BadInput(f"The exported run is not taken in: {reason}.")
+    return size

@@ -6,7 +6,6 @@ network's output, pulled back through its layers. Written out it costs less than
 against.
 """
 
-import io
 import json
 import math
 import zipfile
@@ -323,14 +322,15 @@ def load_policy(path: str | Path) -> Policy:
     path = Path(path)
     file = path / POLICY if path.is_dir() else path
     try:
-        data = file.read_bytes()
+        with file.open("rb") as opened:
+            is_zip = opened.read(2) == b"PK" and zipfile.is_zipfile(opened)
+        data = None if is_zip else file.read_bytes()
     except OSError as error:
         raise BadInput(
             f"{file} cannot be read ({error.strerror}): give the folder, the zip or the {POLICY} of an exported run."
         ) from None
-    if data.startswith(b"PK") and zipfile.is_zipfile(io.BytesIO(data)):
-        files = read_exported(data)
-        if POLICY not in files:
-            raise BadInput(f"{file} holds no {POLICY}: give the zip of an exported run that has made an update.")
-        data = files[POLICY]
+    if data is None:
+        data = read_exported(file, [POLICY]).get(POLICY)
+    if data is None:
+        raise BadInput(f"{file} holds no {POLICY}: give the zip of an exported run that has made an update.")
     return policy_from_bytes(data)

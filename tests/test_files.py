@@ -6,9 +6,11 @@ import json
 import math
 import os
 import stat
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -18,11 +20,12 @@ from safetensors.numpy import load, save
 
 from benchmarks.fuzz import lying_zip
 from pgcore import exported
+from pgcore.__main__ import main
 from pgcore.acting import read_actor
 from pgcore.config import TrainConfig
 from pgcore.errors import BadInput
 from pgcore.evaluate import evaluate
-from pgcore.exported import KNOWN
+from pgcore.exported import LIMITS, read_exported
 from pgcore.market.prices import PriceSeries
 from pgcore.policies import Policy, load_policy
 from pgcore.record import UpdateRecord
@@ -99,7 +102,7 @@ def test_a_run_comes_back_the_same_elsewhere(store: RunStore, elsewhere: RunStor
     if form == "bytes":
         source = export_zip(store, run_id)
     else:
-        assert export_run(store, run_id, target) == ["config.json", "run.json", *KNOWN[2:6]]
+        assert export_run(store, run_id, target) == ["config.json", "run.json", *list(LIMITS)[2:6]]
     copy_id = import_run(elsewhere, source, owner="anna")
     assert_same(store, run_id, elsewhere, copy_id)
     assert elsewhere.run(copy_id).config == store.run(run_id).config
@@ -123,9 +126,25 @@ def test_a_zip_is_loaded_no_more_trustingly_than_it_is_imported(store: RunStore,
     (tmp_path / "outside.zip").write_bytes(zipped({"policy.safetensors": POLICY, "../x": b""}))
     with pytest.raises(BadInput, match="points outside its folder"):
         load_policy(tmp_path / "outside.zip")
-    (tmp_path / "bomb.zip").write_bytes(zipped({"policy.safetensors": bytes(exported.MAX_BYTES + 1)}))
-    with pytest.raises(BadInput, match="larger than 128 MB"):
+    (tmp_path / "bomb.zip").write_bytes(zipped({"policy.safetensors": bytes(130_000_000)}))
+    with pytest.raises(
+        BadInput, match=r"policy\.safetensors is larger than 128 MB and more than 200 times what it is in the zip"
+    ):
         load_policy(tmp_path / "bomb.zip")
+
+
+def test_of_a_zip_only_the_policy_is_unpacked_to_load_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large the rest is, as of a run that trained for long, and whatever it is."""
+    (tmp_path / "run.zip").write_bytes(zipped({"records.csv": bytes(130_000_000), "policy.safetensors": POLICY}))
+    unpacked, unpack = [], zipfile.ZipFile.open
+
+    def watched(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]:
+        unpacked.append(entry.filename)
+        return unpack(archive, entry)
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", watched)
+    assert load_policy(tmp_path / "run.zip").to_bytes() == POLICY
+    assert unpacked == ["policy.safetensors"]
 
 
 def test_a_folder_that_was_zipped_by_hand_is_read_too(store: RunStore, elsewhere: RunStore) -> None:
@@ -161,7 +180,7 @@ def test_a_trained_run_evaluates_the_same_elsewhere(store: RunStore, elsewhere: 
     config = TrainConfig(task="stocks", prices=store.save_prices(tea()), num_envs=4, episode_rows=30, max_steps=2000)
     run = train_run(store, store.create_run(config))
     names = export_run(store, run.id, tmp_path / "run")
-    assert set(names) == set(KNOWN)
+    assert set(names) == {*LIMITS, "trades.csv"}
     copy = elsewhere.run(import_run(elsewhere, tmp_path / "run"))
     again = evaluate(copy.config, load_policy(tmp_path / "run" / "policy.safetensors"), elsewhere.prices(copy.prices))
     there, here = elsewhere.evaluation(copy.id, "final"), store.evaluation(run.id, "final")
@@ -453,17 +472,95 @@ def test_a_link_is_refused(store: RunStore, elsewhere: RunStore, tmp_path: Path)
         import_run(elsewhere, tmp_path / "folder")
 
 
-def test_a_zip_bomb_is_not_unpacked(store: RunStore, elsewhere: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exported, "MAX_BYTES", 1_000_000)
-    content = run_files(store, finished_run(store))
-    bomb = zipped(content | {"records.csv": b"0" * 5_000_000})
+def in_directory(archive: bytes, old: int, new: int) -> bytes:
+    """The same zip file with another number wherever it says this one."""
+    assert old.to_bytes(4, "little") in archive
+    return archive.replace(old.to_bytes(4, "little"), new.to_bytes(4, "little"))
+
+
+@pytest.mark.parametrize(("name", "bound"), [("LIMITS", {"records.csv": 1_000_000}), ("HARMLESS", 1_000_000)])
+def test_a_zip_bomb_is_not_unpacked(
+    store: RunStore, elsewhere: RunStore, monkeypatch: pytest.MonkeyPatch, name: str, bound: Any
+) -> None:
+    """Neither one of more than there may be, nor one that packs too well, whatever its directory says of it."""
+    monkeypatch.setattr(exported, name, LIMITS | bound if isinstance(bound, dict) else bound)
+    content = {"records.csv": b"0" * 5_000_000} | without("records.csv")(run_files(store, finished_run(store)))
+    bomb = zipped(content)
     assert len(bomb) < 20_000
-    with pytest.raises(BadInput, match="larger than 1 MB"):
-        import_run(elsewhere, bomb)
-    lying = bomb.replace((5_000_000).to_bytes(4, "little"), (50).to_bytes(4, "little"))
-    with pytest.raises(BadInput):
-        import_run(elsewhere, lying)
+    packed = zipfile.ZipFile(io.BytesIO(bomb)).getinfo("records.csv").compress_size
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("it was unpacked"))
+    for harmful in (bomb, in_directory(bomb, packed, 5_000_000)):
+        with pytest.raises(BadInput, match=r"The exported run is not taken in: records\.csv is larger than 1 MB"):
+            import_run(elsewhere, harmful)
     assert elsewhere.runs() == []
+
+
+def test_a_zip_bomb_that_calls_itself_small_is_unpacked_no_further(store: RunStore, elsewhere: RunStore) -> None:
+    content = run_files(store, finished_run(store))
+    bomb = in_directory(zipped(content | {"records.csv": b"0" * 100_000_000}), 100_000_000, 50)
+    tracemalloc.start()
+    with pytest.raises(BadInput, match="Bad CRC-32"):
+        import_run(elsewhere, bomb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+    assert elsewhere.runs() == []
+
+
+def test_what_a_long_run_comes_to_is_taken_in(tmp_path: Path) -> None:
+    """File by file, not in sum, and by its size whatever the room."""
+    for name in ("records.csv", "episodes.csv"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(70_000_000)
+    assert {name: len(content) for name, content in read_exported(tmp_path).items()} == dict.fromkeys(
+        ("records.csv", "episodes.csv"), 70_000_000
+    )
+
+
+@pytest.mark.parametrize("target", ["run", "run.zip"])
+def test_export_says_beforehand_what_import_will_not_take_back(
+    store: RunStore, elsewhere: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    run_id, said = finished_run(store), []
+    export_run(store, run_id, tmp_path / f"small-{target}", said.append)
+    assert said == []
+
+    def say(sentence: str) -> None:
+        assert not (tmp_path / target).exists()
+        said.append(sentence)
+
+    monkeypatch.setattr(exported, "LIMITS", LIMITS | {"records.csv": 1000})
+    export_run(store, run_id, tmp_path / target, say)
+    assert said == ["This export cannot be imported again: records.csv is larger than 0 MB."]
+    with pytest.raises(BadInput, match=r"not taken in: records\.csv is larger than"):
+        import_run(elsewhere, tmp_path / target)
+
+
+def test_what_packs_too_well_to_be_taken_back_is_said_of_a_zip_alone(
+    store: RunStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exported, "HARMLESS", 0)
+    monkeypatch.setattr(exported, "MAX_RATIO", 2)
+    run_id, said = finished_run(store), []
+    export_run(store, run_id, tmp_path / "run", said.append)
+    assert said == []
+    export_run(store, run_id, tmp_path / "run.zip", said.append)
+    packs_well = (
+        "This export cannot be imported again: records.csv is larger than 0 MB and more than 2 times what it is in the zip."
+    )
+    assert f"{packs_well} Export it into a folder instead." in said
+
+
+def test_the_command_line_says_it_beside_the_names_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PGLAB_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PGLAB_DATABASE_URL", raising=False)
+    monkeypatch.setattr(exported, "LIMITS", LIMITS | {"records.csv": 1000})
+    assert main(["export", finished_run(RunStore()), str(tmp_path / "run")]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[0] == str(tmp_path / "run" / "config.json")
+    assert err == "This export cannot be imported again: records.csv is larger than 0 MB.\n"
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

@@ -2,20 +2,21 @@
 
 import io
 import json
+import logging
 import math
 import os
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from pgcore.acting import read_actor
 from pgcore.config import SETTINGS, TrainConfig
 from pgcore.errors import BadInput
-from pgcore.exported import read_exported
+from pgcore.exported import read_exported, too_large
 from pgcore.market.features import FEATURES
 from pgcore.market.parts import split
 from pgcore.market.prices import SAMPLES, PriceSeries, load_sample
@@ -32,14 +33,15 @@ FORMAT = 1
 NEEDED = ("config.json", "run.json", "records.csv", "episodes.csv")
 MAX_TEXT = 20_000
 DISCRETE, CONTINUOUS = ("categorical", "values"), ("gaussian",)
+LOG = logging.getLogger(__name__)
 
 
-def export_run(store: RunStore, run_id: str, target: str | Path) -> list[str]:
+def export_run(store: RunStore, run_id: str, target: str | Path, say: Callable[[str], object] = LOG.warning) -> list[str]:
     """Write a run into a new folder, or into a new file that ends in .zip; the names of what was written.
 
     config.json, run.json (state, counters, events, library versions, hash of the prices), records.csv, episodes.csv and,
     where there are such, policy.safetensors, evaluation.json, trades.csv and prices.csv. Raises BadInput where the target
-    exists or cannot be written; then nothing is left behind.
+    exists or cannot be written; then nothing is left behind. `say` is told first what `import_run` will not take back.
     """
     target = Path(target)
     files = run_files(store, run_id)
@@ -48,11 +50,12 @@ def export_run(store: RunStore, run_id: str, target: str | Path) -> list[str]:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as unfinished:
             whole = Path(unfinished) / "whole"
             if target.suffix.lower() == ".zip":
-                whole.write_bytes(zipped(files))
+                write_zip(files, whole, say)
                 os.link(whole, target)  # refuses where there is a file, which a renaming would replace
             else:
                 whole.mkdir()
                 for name, content in files.items():
+                    _say_if_too_large(say, name, len(content))
                     (whole / name).write_bytes(content)
                 whole.rename(target)  # refuses but where there is an empty folder
     except OSError as error:
@@ -68,10 +71,21 @@ def export_zip(store: RunStore, run_id: str) -> bytes:
 
 def zipped(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    write_zip(files, buffer)
+    return buffer.getvalue()
+
+
+def write_zip(files: dict[str, bytes], target: Path | IO[bytes], say: Callable[[str], object] = LOG.warning) -> None:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
-    return buffer.getvalue()
+            _say_if_too_large(say, name, len(content), archive.getinfo(name).compress_size)
+
+
+def _say_if_too_large(say: Callable[[str], object], name: str, size: int, packed: int | None = None) -> None:
+    if reason := too_large(name, size, packed):
+        instead = "" if too_large(name, size) else " Export it into a folder instead."
+        say(f"This export cannot be imported again: {reason}.{instead}")
 
 
 def run_files(store: RunStore, run_id: str) -> dict[str, bytes]:
@@ -123,7 +137,7 @@ def import_run(store: RunStore, source: str | Path | bytes, *, owner: str = "") 
     if about.get("format") != FORMAT:
         raise BadInput(f"The exported run has format {about.get('format')!r}, this version reads {FORMAT}: update the program.")
     config = _config(formats.read_object(files["config.json"], "config.json"))
-    rows = formats.read_records(files["records.csv"], files["episodes.csv"])
+    rows = formats.read_records(files.pop("records.csv"), files.pop("episodes.csv"))  # read once, and then let go
     results = formats.read_object(files.get("evaluation.json", b"{}"), "evaluation.json")
     policy = _checked_policy(files.get("policy.safetensors"), config)
     prices = _read_prices(files, about) if config.task == "stocks" else None

@@ -100,11 +100,13 @@ def trades_csv(config: TrainConfig, prices: PriceSeries, result: dict[str, Any])
 
 
 def table_csv(header: Iterable[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(header)
-    writer.writerows([neutral(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
-    return text.getvalue().encode()
+    content = io.BytesIO()
+    with io.TextIOWrapper(content, "utf-8", newline="") as text:  # a text of its own would be a second copy
+        writer = csv.writer(text, lineterminator="\r\n")
+        writer.writerow(header)
+        writer.writerows([neutral(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+        text.flush()
+        return content.getvalue()
 
 
 def neutral(text: str) -> str:
