@@ -21,7 +21,7 @@ LIMITS = {
     "evaluation.json": 256_000_000,
     "prices.csv": 2_000_000_000,
 }
-MAX_RATIO = 200  # of its size unpacked to that in a zip, beyond what does no harm
+MAX_RATIO = 200  # of a file's size to that of the whole zip, beyond what does no harm: returns alone, all alike, pack better
 HARMLESS = 128_000_000
 MAX_ENTRIES = 100
 
@@ -44,13 +44,13 @@ def read_exported(source: str | Path | bytes, wanted: Collection[str] = LIMITS.k
     return files
 
 
-def too_large(name: str, size: int, packed: int | None = None) -> str | None:
-    """In words, why a file of that size, `packed` to so many bytes in a zip, is not taken in; None where it is."""
+def too_large(name: str, size: int, zip_size: int | None = None) -> str | None:
+    """In words, why a file of that size, in a zip of so many bytes, is not taken in; None where it is."""
     limit = LIMITS.get(name, size)
     if size > limit:
         return f"{name} is larger than {limit // 1_000_000:,} MB"
-    if packed is not None and name in LIMITS and size > max(HARMLESS, MAX_RATIO * packed):
-        return f"{name} is larger than {HARMLESS // 1_000_000:,} MB and more than {MAX_RATIO} times what it is in the zip"
+    if zip_size is not None and name in LIMITS and size > max(HARMLESS, MAX_RATIO * zip_size):
+        return f"{name} is larger than {HARMLESS // 1_000_000:,} MB and more than {MAX_RATIO} times the whole zip"
     return None
 
 
@@ -64,7 +64,7 @@ def _entries(source: str | Path | bytes, wanted: Collection[str]) -> Iterator[tu
                 with path.open("rb") as file:
                     yield path.name, _checked(path.name, path.stat().st_size), file
         return
-    whole = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
+    zip_size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
     with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
         if len(archive.infolist()) > MAX_ENTRIES:
             raise BadInput(f"The zip holds more than {MAX_ENTRIES} files: give the zip that export wrote.")
@@ -78,13 +78,12 @@ def _entries(source: str | Path | bytes, wanted: Collection[str]) -> Iterator[tu
                     raise BadInput(
                         "The zip is packed in a way that is not unpacked here: pack it again the ordinary way (deflate)."
                     )
-                packed = min(entry.compress_size, whole)  # the entry's own word may be a lie
-                size = _checked(inside.name, entry.file_size, packed)  # not more than this is read, whatever is there
+                size = _checked(inside.name, entry.file_size, zip_size)  # not more than this is read, whatever is there
                 with archive.open(entry) as file:
                     yield inside.name, size, file
 
 
-def _checked(name: str, size: int, packed: int | None = None) -> int:
-    if reason := too_large(name, size, packed):
+def _checked(name: str, size: int, zip_size: int | None = None) -> int:
+    if reason := too_large(name, size, zip_size):
         raise BadInput(f"The exported run is not taken in: {reason}.")
     return size

@@ -79,11 +79,13 @@ def write_zip(files: dict[str, bytes], target: Path | IO[bytes], say: Callable[[
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
-            _say_if_too_large(say, name, len(content), archive.getinfo(name).compress_size)
+        zip_size = sum(entry.compress_size for entry in archive.infolist())
+    for name, content in files.items():
+        _say_if_too_large(say, name, len(content), zip_size)
 
 
-def _say_if_too_large(say: Callable[[str], object], name: str, size: int, packed: int | None = None) -> None:
-    if reason := too_large(name, size, packed):
+def _say_if_too_large(say: Callable[[str], object], name: str, size: int, zip_size: int | None = None) -> None:
+    if reason := too_large(name, size, zip_size):
         instead = "" if too_large(name, size) else " Export it into a folder instead."
         say(f"This export cannot be imported again: {reason}.{instead}")
 
