@@ -12,11 +12,13 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect, sync_playwright
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
 from pages.ui.theatre import packed
+from pgcore.actions import units_of
 from pgcore.config import TrainConfig
 from pgcore.estimators import ESTIMATORS
 from pgcore.policies import Policy
@@ -326,6 +328,31 @@ def test_the_stage_asks_the_very_policy(page, address):
     source = (ROOT / "pages/ui/theatre.js").read_text()
     answers = page.evaluate(ASK_IN_JS, [source, packed(policy.to_bytes()), states.tolist()])
     np.testing.assert_allclose(answers, policy.preferences(states), rtol=1e-4, atol=1e-5)
+
+
+ACT_IN_JS = """
+async ([source, name, policy, observations]) => {
+  const { TASKS, choose, decode } = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+  const decoded = decode(policy);
+  return observations.map(seen => choose(TASKS[name], decoded, seen, null));
+}
+"""
+
+
+def test_the_stage_does_with_its_whole_strength_what_the_policy_does(page, address):
+    space = gymnasium.make("Pendulum-v1").action_space
+    policy = Policy(3, 1, "gaussian", (8,), "tanh", units_of(space))
+    with torch.no_grad():
+        policy.network.layers[-1][0].mul_(100.0)
+    seen = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    does = policy.act(seen, np.random.default_rng(0), greedy=True)[:, 0]
+    assert does.min() == space.low[0]
+    assert does.max() == space.high[0]
+    assert len(set(does)) > 4
+    page.goto(address)
+    source = (ROOT / "pages/ui/theatre.js").read_text()
+    played = page.evaluate(ACT_IN_JS, [source, "Pendulum-v1", packed(policy.to_bytes()), seen.tolist()])
+    np.testing.assert_allclose(played, does, rtol=1e-4, atol=1e-4)
 
 
 def part(page: Page, name: str):

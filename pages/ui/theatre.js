@@ -153,13 +153,14 @@ function probabilities(policy, seen) {
 // Which way it leans, from −1 to 1: P(last action) − P(first action), or the mean torque over its bound.
 function lean(task, policy, state) {
   const seen = task.observe(state);
-  if (policy.kind === "gaussian") return clip(outputs(policy, seen)[0] / task.torque, -1, 1);
+  if (policy.kind === "gaussian") return clip(outputs(policy, seen)[0], -1, 1);
   const p = probabilities(policy, seen);
   return p[p.length - 1] - p[0];
 }
 
-function choose(policy, seen, random) {
-  if (policy.kind === "gaussian") return outputs(policy, seen)[0];
+// A number is in units of the bound of what it moves, as in training.
+function choose(task, policy, seen, random) {
+  if (policy.kind === "gaussian") return task.torque * clip(outputs(policy, seen)[0], -1, 1);
   const p = probabilities(policy, seen);
   if (!random) return p.indexOf(Math.max(...p));
   let left = random();
@@ -184,7 +185,7 @@ function playOut(task, policy, seed, nudges, isSampled) {
   for (let t = 0; t < task.limit; t++) {
     let state = states[t];
     if (nudges[t]) state = states[t] = task.nudge(state, nudges[t]);
-    const action = choose(policy, task.observe(state), isSampled ? random : null);
+    const action = choose(task, policy, task.observe(state), isSampled ? random : null);
     const next = task.step(state, action), isOver = task.over(next);
     returns.push(returns[t] + task.reward(state, isOver, action));
     actions.push(action);
@@ -502,7 +503,7 @@ function diverging(value) {
   return end.map(c => Math.round(245 + (c - 245) * t));
 }
 
-export { TASKS, decode, outputs, probabilities };
+export { TASKS, choose, decode, outputs, probabilities };
 
 export default function ({ data, parentElement }) {
   let stage = stages.get(parentElement);
