@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gymnasium import spaces
 
 Array = NDArray[Any]
+DTYPES = {np.dtype(code).name: np.dtype(code) for code in "efdbhilBHIL"}
 
 
 @dataclass(frozen=True)
@@ -76,14 +77,16 @@ def read_units(described: Any, actions: int, continuous: bool) -> Units:
         if type(start) is not int or abs(start) > 2**62:
             raise wrong
         return Shift(start)
+    name = described.get("dtype")
+    if not isinstance(name, str) or name not in DTYPES:  # NumPy would take one of any size
+        raise wrong
     try:
-        kind = np.dtype(str(described["dtype"]))
-        low, high = (np.array(described[name], kind) for name in ("low", "high"))
+        low, high = (np.array(described[end], DTYPES[name]) for end in ("low", "high"))
     except (KeyError, TypeError, ValueError, OverflowError):
         raise wrong from None
-    if kind.kind not in "fiu" or low.shape != high.shape or math.prod(low.shape) != actions:
+    if low.shape != high.shape or math.prod(low.shape) != actions:
         raise wrong
-    if kind.kind != "f":
+    if low.dtype.kind != "f":
         return Scale(low, high)
     return Scale(np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high))
 

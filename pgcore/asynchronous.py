@@ -34,6 +34,7 @@ from pgcore.record import Played, Progress
 PRICES, COLUMNS = "prices.npz", ("dates", "open", "high", "low", "close", "volume")
 ROOT = Path(__file__).parents[1]
 END_WITHIN_S = 2.0
+LISTEN_S = 0.5
 
 
 def share(part: Learnable[Any], theta: Tensor, square: Tensor) -> None:
@@ -102,7 +103,7 @@ class Asynchronous:
             self.workers += [Worker(self.config, i, self.directory, self.news) for i in range(count)]
         for worker in self.workers:
             worker.take_turn(env_steps)
-        worker, line = self.news.get()
+        worker, line = self._hear()
         if not line:
             raise RuntimeError(f"A worker process of A3C ended unexpectedly, with exit code {worker.process.wait()}.")
         worker.is_idle = True
@@ -112,6 +113,14 @@ class Asynchronous:
         self._look()
         progress = Progress(**told["progress"])
         return Played(told["steps"], np.array(told["returns"]), tuple(told["action_share"]), progress)
+
+    def _hear(self) -> tuple["Worker", str]:
+        """What a worker says next; meanwhile what is shared may be asked for, as between two turns."""
+        while True:
+            try:
+                return self.news.get(timeout=LISTEN_S)
+            except queue.Empty:
+                self.turn.between_steps()
 
     def _look(self) -> None:
         """See what is shared as it is now."""

@@ -4,7 +4,7 @@ import io
 import stat
 import zipfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -21,8 +21,8 @@ LIMITS = {
     "evaluation.json": 256_000_000,
     "prices.csv": 2_000_000_000,
 }
-MAX_RATIO = 200  # of a file's size to that of the whole zip, beyond what does no harm: returns alone, all alike, pack better
-HARMLESS = 128_000_000
+MAX_RATIO = 200  # of all files together to the whole zip, beyond what does no harm: returns alone, all alike, pack better
+HARMLESS = 32_000_000
 MAX_ENTRIES = 100
 
 
@@ -44,13 +44,14 @@ def read_exported(source: str | Path | bytes, wanted: Collection[str] = LIMITS.k
     return files
 
 
-def too_large(name: str, size: int, zip_size: int | None = None) -> str | None:
-    """In words, why a file of that size, in a zip of so many bytes, is not taken in; None where it is."""
-    limit = LIMITS.get(name, size)
-    if size > limit:
-        return f"{name} is larger than {limit // 1_000_000:,} MB"
-    if zip_size is not None and name in LIMITS and size > max(HARMLESS, MAX_RATIO * zip_size):
-        return f"{name} is larger than {HARMLESS // 1_000_000:,} MB and more than {MAX_RATIO} times the whole zip"
+def too_large(sizes: Mapping[str, int], zip_size: int | None = None) -> str | None:
+    """In words, why files of such sizes, in a zip of so many bytes, are not taken in; None where they are."""
+    sizes = {name: size for name, size in sizes.items() if name in LIMITS}
+    for name, size in sizes.items():
+        if size > LIMITS[name]:
+            return f"{name} is larger than {LIMITS[name] // 1_000_000:,} MB"
+    if zip_size is not None and sum(sizes.values()) > max(HARMLESS, MAX_RATIO * zip_size):
+        return f"it unpacks to more than {HARMLESS // 1_000_000:,} MB and {MAX_RATIO} times its size"
     return None
 
 
@@ -61,11 +62,14 @@ def _entries(source: str | Path | bytes, wanted: Collection[str]) -> Iterator[tu
             if path.is_symlink():
                 raise BadInput(f"{path.name} is a link to another place: give the folder that export wrote.")
             if path.is_file():
+                size = path.stat().st_size
+                _check({path.name: size})
                 with path.open("rb") as file:
-                    yield path.name, _checked(path.name, path.stat().st_size), file
+                    yield path.name, size, file
         return
     zip_size = len(source) if isinstance(source, bytes) else Path(source).stat().st_size
     with zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source) as archive:
+        sizes: dict[str, int] = {}
         if len(archive.infolist()) > MAX_ENTRIES:
             raise BadInput(f"The zip holds more than {MAX_ENTRIES} files: give the zip that export wrote.")
         for entry in archive.infolist():
@@ -78,12 +82,12 @@ def _entries(source: str | Path | bytes, wanted: Collection[str]) -> Iterator[tu
                     raise BadInput(
                         "The zip is packed in a way that is not unpacked here: pack it again the ordinary way (deflate)."
                     )
-                size = _checked(inside.name, entry.file_size, zip_size)  # not more than this is read, whatever is there
+                sizes[inside.name] = sizes.get(inside.name, 0) + entry.file_size
+                _check(sizes, zip_size)
                 with archive.open(entry) as file:
-                    yield inside.name, size, file
+                    yield inside.name, entry.file_size, file  # not more than this is read, whatever is there
 
 
-def _checked(name: str, size: int, zip_size: int | None = None) -> int:
-    if reason := too_large(name, size, zip_size):
+def _check(sizes: Mapping[str, int], zip_size: int | None = None) -> None:
+    if reason := too_large(sizes, zip_size):
         raise BadInput(f"The exported run is not taken in: {reason}.")
-    return size

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from pgcore import asynchronous
 from pgcore.asynchronous import Asynchronous, attach
 from pgcore.config import TrainConfig
 from pgcore.on_policy import OnPolicy
@@ -146,6 +147,16 @@ def test_a_task_that_gives_what_is_no_number_stops_the_run_and_leaves_numbers():
     with pytest.raises(TrainingDiverged, match=r"^Update \d+ went wrong: the task gave an observation or a reward that is not"):
         list(trainer)
     assert trainer.loop.seen.learner.policy.theta.isfinite().all()
+
+
+def test_while_a_turn_takes_long_what_is_shared_may_be_asked_for(monkeypatch):
+    monkeypatch.setattr(asynchronous, "LISTEN_S", 0.01)
+    trainer = Trainer(TrainConfig(estimator="a3c", workers=1, rollout_steps=4_000, num_envs=16, max_steps=64_000))
+    states = []
+    trainer.between_steps(lambda: states.append(trainer.state()))
+    next(iter(trainer))
+    assert states
+    Trainer(trainer.config).restore(states[0])
 
 
 def test_a_worker_that_is_killed_ends_the_run_and_is_named_as_the_cause():

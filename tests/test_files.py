@@ -127,7 +127,7 @@ def test_a_zip_is_loaded_no_more_trustingly_than_it_is_imported(store: RunStore,
     with pytest.raises(BadInput, match="points outside its folder"):
         load_policy(tmp_path / "outside.zip")
     (tmp_path / "bomb.zip").write_bytes(zipped({"policy.safetensors": bytes(130_000_000)}))
-    with pytest.raises(BadInput, match=r"policy\.safetensors is larger than 128 MB and more than 200 times the whole zip"):
+    with pytest.raises(BadInput, match=r"it unpacks to more than 32 MB and 200 times its size"):
         load_policy(tmp_path / "bomb.zip")
 
 
@@ -488,7 +488,7 @@ def test_a_zip_bomb_is_not_unpacked(
     packed = zipfile.ZipFile(io.BytesIO(bomb)).getinfo("records.csv").compress_size
     monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: pytest.fail("it was unpacked"))
     for harmful in (bomb, in_directory(bomb, packed, 5_000_000)):
-        with pytest.raises(BadInput, match=r"The exported run is not taken in: records\.csv is larger than 1 MB"):
+        with pytest.raises(BadInput, match=r"The exported run is not taken in: .* (larger|more) than 1 MB"):
             import_run(elsewhere, harmful)
     assert elsewhere.runs() == []
 
@@ -524,7 +524,7 @@ def test_returns_that_are_all_alike_are_no_bomb_beside_the_records_of_their_run(
         "episodes.csv": table_csv(["update", "return"], [(update, 500.0) for update in range(updates) for _ in range(64)]),
     }
     assert read_exported(zipped(content)) == content
-    with pytest.raises(BadInput, match="more than 200 times the whole zip"):
+    with pytest.raises(BadInput, match="200 times its size"):
         read_exported(zipped(without("records.csv")(content)))
 
 
@@ -557,8 +557,8 @@ def test_what_packs_too_well_to_be_taken_back_is_said_of_a_zip_alone(
     export_run(store, run_id, tmp_path / "run", said.append)
     assert said == []
     export_run(store, run_id, tmp_path / "run.zip", said.append)
-    packs_well = "This export cannot be imported again: records.csv is larger than 0 MB and more than 1 times the whole zip."
-    assert f"{packs_well} Export it into a folder instead." in said
+    packs_well = "This export cannot be imported again: it unpacks to more than 0 MB and 1 times its size."
+    assert said == [f"{packs_well} Export it into a folder instead."]
 
 
 def test_the_command_line_says_it_beside_the_names_of_the_files(

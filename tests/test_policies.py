@@ -296,7 +296,7 @@ BOX = {"low": [-2.0], "high": [2.0], "dtype": "float32"}
 @pytest.mark.parametrize(
     "described",
     [5, [], {}, {"start": 1}, BOX | {"low": [-2.0, 1.0]}, BOX | {"low": ["x"]}, BOX | {"high": [[2.0, 1.0], [1.0]]}]
-    + [BOX | {"dtype": dtype} for dtype in ("O", "U9", "f4,f4", "nonsense", None, {})]
+    + [BOX | {"dtype": dtype} for dtype in ("O", "U9", "S2000000000", "(50000000,)f8", "(1,f4", "f4,f4", "nonsense", None, {})]
     + [{"low": [10**400], "high": [2], "dtype": "int64"}, {"low": [None], "high": [2], "dtype": "int64"}],
 )
 def test_units_that_this_program_would_not_write_are_refused(described):

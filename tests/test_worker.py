@@ -26,7 +26,7 @@ from pgcore.estimators import ESTIMATORS
 from pgcore.runs import attempt as attempt_module
 from pgcore.runs import journal as journal_module
 from pgcore.runs.attempt import Attempt, policy_stride
-from pgcore.runs.data import Superseded
+from pgcore.runs.data import Snapshot, Superseded
 from pgcore.runs.database import StoreError
 from pgcore.runs.journal import Journal
 from pgcore.runs.pool import cores
@@ -779,6 +779,41 @@ def test_killed_while_it_is_paused_a_run_goes_on_to_the_same_end(tmp_path: Path,
     with killed_at_the_end(train_in_child, store.url, run_id, True):
         eventually(lambda: store.run(run_id).status == "paused")
     assert_goes_on_as_if_nothing_had_been(store, run_id)
+
+
+@pytest.mark.parametrize("further", [0, 3])
+def test_stopped_before_it_is_where_it_was_killed_a_run_keeps_what_it_had_committed(store: RunStore, further: int) -> None:
+    config, alone = updates(30), Walker(updates(30))
+    run_id = store.create_run(config, process=this_process())
+    killed, walker = Journal(store, run_id), Walker(config)
+    killed.claim()
+    for record in itertools.islice(walker, 15):
+        killed.update = record.update
+        killed.records.append(record)
+        if record.update == 5:
+            killed.checkpoint = Snapshot(record.update, record.env_steps, walker.state())
+        killed.flush(10.0)
+    store.set_status(run_id, "crashed")
+    store.resume(run_id, process=this_process())
+    if further == 0:
+        store.request(run_id, desired="stop")
+    told: list[int] = []
+
+    def ask(record: Any) -> None:
+        told.append(record.update)
+        if len(told) == further:
+            store.request(run_id, desired="stop")
+
+    run = walk(store, run_id, on_record=ask, seconds=0.2)
+    assert told[:further] == list(range(6, 6 + further))
+    assert run.status == "stopped"
+    assert store.records(run_id).rows() == list(itertools.islice(Walker(config), 15))
+    assert (run.updates, run.env_steps) == (15, 1_500)
+    assert store.evaluation(run_id, "final") is None, "what was judged would be no policy of that run as it stands"
+    store.resume(run_id)
+    assert walk(store, run_id).status == "finished"
+    assert store.records(run_id).rows() == list(alone)
+    assert store.policy_bytes(run_id) == alone.to_bytes()
 
 
 LONG = ["CartPole-v1, ppo", "CartPole-v1, trpo", "CartPole-v1, dqn", "CartPole-v1, article", "stocks, a2c"]

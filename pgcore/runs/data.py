@@ -136,6 +136,14 @@ class RunData:
             for table in (records, policies, checkpoints):
                 connection.execute(sa.delete(table).where(table.c.run_key == key, table.c["update"] > after))
 
+    def recount(self, run_id: str) -> None:
+        """Let the run say what its last record says: an attempt that begins at a checkpoint turns its counters back."""
+        key, columns = self._key(run_id), ("env_steps", "update", "episodes", "wall_s", "return_mean")
+        statement = sa.select(*(records.c[name] for name in columns)).where(records.c.run_key == key)
+        with self._writing() as connection:
+            last = connection.execute(statement.order_by(records.c["update"].desc()).limit(1)).one()._asdict()
+            self._update_run(connection, key, updates=last.pop("update"), **last)
+
     def save_checkpoint(self, run_id: str, update: int, env_steps: int, state: bytes) -> None:
         """Keep a trainer's state even if the power fails, and with it all records so far; only the last two are kept."""
         key = self._key(run_id)

@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -54,8 +54,8 @@ def export_run(store: RunStore, run_id: str, target: str | Path, say: Callable[[
                 os.link(whole, target)  # refuses where there is a file, which a renaming would replace
             else:
                 whole.mkdir()
+                _say_if_too_large(say, files)
                 for name, content in files.items():
-                    _say_if_too_large(say, name, len(content))
                     (whole / name).write_bytes(content)
                 whole.rename(target)  # refuses but where there is an empty folder
     except OSError as error:
@@ -80,13 +80,13 @@ def write_zip(files: dict[str, bytes], target: Path | IO[bytes], say: Callable[[
         for name, content in files.items():
             archive.writestr(name, content)
         zip_size = sum(entry.compress_size for entry in archive.infolist())
-    for name, content in files.items():
-        _say_if_too_large(say, name, len(content), zip_size)
+    _say_if_too_large(say, files, zip_size)
 
 
-def _say_if_too_large(say: Callable[[str], object], name: str, size: int, zip_size: int | None = None) -> None:
-    if reason := too_large(name, size, zip_size):
-        instead = "" if too_large(name, size) else " Export it into a folder instead."
+def _say_if_too_large(say: Callable[[str], object], files: Mapping[str, bytes], zip_size: int | None = None) -> None:
+    sizes = {name: len(content) for name, content in files.items()}
+    if reason := too_large(sizes, zip_size):
+        instead = "" if too_large(sizes) else " Export it into a folder instead."
         say(f"This export cannot be imported again: {reason}.{instead}")
 
 

@@ -44,7 +44,7 @@ class Journal:
         self.patience_s = patience_s
         self.is_ended: Callable[[], bool] = lambda: False
         self.status: Status = "running"
-        self.update = 0
+        self.update = self.committed = 0
         self.records: list[UpdateRecord] = []
         self.policies: list[Snapshot] = []
         self.keep_every = 1
@@ -65,8 +65,16 @@ class Journal:
         self.store = self.insist(lambda: store.claim(self.run_id, this_process()), patience_s)
         run = self.insist(lambda: self.store.run(self.run_id), patience_s)
         self.run_id = run.id
+        if run.updates:
+            later = self.insist(lambda: self.store.records(run.id, after=run.updates - 1), patience_s)
+            self.committed = int(later.update[-1]) if len(later) else 0
         self.insist(lambda: self.store.add_event(run.id, "attempt", versions()), patience_s)
         return run
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether an earlier attempt has committed records of updates that this one is yet to make."""
+        return self.update < self.committed
 
     def is_due(self) -> bool:
         """Whether it is time to talk to the store: now and then, at once with a checkpoint, seldom while it fails."""
@@ -106,7 +114,9 @@ class Journal:
                     store.choose_policy(self.run_id, self.chosen)
                 if self.evaluation is not None:
                     store.save_evaluation(self.run_id, "final", self.evaluation)
-                if status in ("finished", "stopped"):
+                if status == "stopped" and self.is_behind:
+                    store.recount(self.run_id)
+                elif status in ("finished", "stopped"):
                     store.drop_records(self.run_id, after=self.update)
                 if status == "paused":
                     store.reach_pause(self.run_id, self.update)  # which no sync may have told the store

@@ -76,7 +76,8 @@ def train_run(
             attempt = Attempt(journal, make_trainer(run.config, prices), is_ended, on_record, park_after_s)
             status = attempt.train()
             solved = bool(attempt.trainer.solved)
-            if status != "paused" and journal.update > 0 and not is_ended():
+            is_to_be_judged = journal.update > 0 and not (status == "stopped" and journal.is_behind)
+            if status != "paused" and is_to_be_judged and not is_ended():
                 try:
                     _evaluate(journal, lambda: _result(run, attempt, judge, prices))
                 except _GivenUp as given_up:
