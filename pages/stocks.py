@@ -94,6 +94,6 @@ if config is not None and prices is not None:
     can_train = show_prices(prices, config)
 else:
     can_train = False
-run = run_panel(PAGE, config if can_train else None, partial(show_results, PAGE))
+run = run_panel(PAGE, config, partial(show_results, PAGE), can_train=can_train)
 with lesson_place:
     lesson(PAGE, STOCKS, run)

@@ -266,7 +266,7 @@ def _below_each_other(titles: Sequence[str], axes: Sequence[Axis]) -> dict[str, 
 def _axis(values: pd.Series, *, is_log: bool) -> Axis:
     """An axis for numbers, by size or by order of magnitude; for anything else one that names what there is."""
     if not pd.api.types.is_numeric_dtype(values):
-        return _named_axis(list(values))
+        return _named_axis(list(values.where(values.notna(), "–")))
     numbers = values.to_numpy(dtype=float)
     known = np.unique(numbers[np.isfinite(numbers)])
     if not len(known):
@@ -313,7 +313,7 @@ def said(value: Any) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         figures = ",.0f" if abs(value) >= 1e5 or value % 1 == 0 else ",.6g"  # 1e+06 is no way to say a million
         return f"{value:{figures}}".replace("-", "−") if np.isfinite(value) else "none yet"
-    return str(value)
+    return "–" if value is None else str(value)
 
 
 def _between(share: float) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pgcore.config import TrainConfig
+from pgcore.market.prices import PriceSeries
 from pgcore.market.synthetic import MARKETS
 from pgcore.runs.store import RunStore
 
@@ -178,6 +179,25 @@ def test_knobs_that_stand_at_their_defaults_beside_a_run_are_in_the_link_too(app
     assert value(app(**link), "learning_rate") == usual
 
 
+def test_a_complaint_about_a_link_is_forgotten_once_something_else_is_asked_for(app):
+    at = app(learning_rate="99")
+    assert at.warning
+    assert at.run().warning
+    at.slider(key="cartpole.smooth").set_value(60).run()
+    assert not at.run().warning
+
+
+def test_what_cannot_be_trained_on_is_in_the_link_and_nothing_invites_to_train(app):
+    at = app("stocks.py", prices="synthetic:sine,rows=30", folds="20")
+    assert at.error
+    assert at.button(key="stocks.train").disabled
+    assert "Press Train" not in board(at, "stocks.board")
+    assert "once what is said above is mended" in board(at, "stocks.board").lower()
+    assert "buy" in board(at, "stocks.board")
+    at.number_input(key="stocks.market.seed").set_value(3).run()
+    assert "seed=3" in at.query_params["prices"]
+
+
 def test_another_number_of_folds_can_be_had_beside_a_later_fold(app):
     at = app("stocks.py", folds="4", fold="3")
     at.session_state["stocks.folds"] = 2
@@ -195,6 +215,28 @@ def test_the_market_that_was_just_typed_is_the_one_that_is_trained(app):
     (run,) = store().runs()
     assert "seed=7" in run.prices
     assert run.prices == at.query_params["prices"]
+
+
+def test_the_ticker_that_was_chosen_stays_after_a_look_elsewhere(app):
+    from pages.ui.server import store
+
+    at = app("stocks.py")
+    days = np.datetime64("2020-01-01") + np.arange(300) * np.timedelta64(1, "D")
+    keys = {
+        ticker: store().save_prices(PriceSeries.from_close(days, start + np.sin(np.arange(300.0)), name=ticker))
+        for ticker, start in (("AAPL", 10.0), ("MSFT", 20.0))
+    }
+    at.session_state["stocks.found"] = {ticker: (key, "") for ticker, key in keys.items()}
+    at.button_group(key="stocks.source").set_value("Ticker").run()
+    assert value(at, "prices", "stocks") == keys["AAPL"]
+    at.button_group(key="stocks.ticker").set_value("MSFT").run()
+    assert value(at, "prices", "stocks") == keys["MSFT"]
+    at.switch_page("runs.py").run()
+    at.switch_page("stocks.py").run()
+    assert value(at, "prices", "stocks") == keys["MSFT"] == at.query_params["prices"]
+    at.button_group(key="stocks.source").set_value("Sample").run()
+    at.button_group(key="stocks.source").set_value("Ticker").run()
+    assert value(at, "prices", "stocks") == keys["MSFT"]
 
 
 def test_the_command_names_the_prices_that_were_just_chosen(app):

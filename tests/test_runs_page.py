@@ -95,6 +95,35 @@ def test_one_run_is_named_and_several_are_tagged_as_they_are_typed(page, runs):
     assert [server.store().run(run.id).tags for run in runs[:4]] == [("slow", "calm"), ("pair",), ("pair",), ()]
 
 
+def test_a_tag_takes_no_name_from_a_run_that_was_selected_among_several_before(page, runs):
+    server.store().rename(runs[1].id, "second")
+    select(page, runs[:2])
+    select(page, runs[1:2])
+    page.text_input(key=f"runs.tags.{runs[1].id}").set_value("good")
+    page.button(key="runs.save").click().run()
+    saved = server.store().run(runs[1].id)
+    assert (saved.name, saved.tags) == ("second", ("good",))
+
+
+def test_what_makes_no_difference_to_a_run_is_not_said_of_it(page, app):
+    store = server.store()
+    configs = [
+        TrainConfig(estimator="reinforce", max_steps=2_000),
+        TrainConfig(estimator="trpo", max_steps=2_000),
+        TrainConfig(task="stocks", prices="nasdaq", max_steps=2_000),
+    ]
+    chosen = [train_run(store, store.create_run(config)) for config in configs]
+    select(page.run(), chosen)
+    table = compare._table(chosen, ["prices", "max_kl"])
+    assert table["prices"].isna().tolist() == [True, True, False]
+    assert table["max_kl"].isna().tolist() == [True, False, True]
+    assert table["max_kl"][1] == configs[1].max_kl
+    assert "prices" not in page.dataframe[1].value, "they do not differ"
+    curves = {run.id: Curve(run.id, np.arange(2.0), np.arange(2.0)) for run in chosen}
+    assert [line.title for line in compare._lines(chosen, curves, "prices")] == ["Prices NASDAQ Composite", "Prices –"]
+    assert not page.exception
+
+
 def test_what_was_deleted_comes_back_by_undo(page, runs):
     select(page, runs[:2])
     page.button(key="runs.delete").click().run()

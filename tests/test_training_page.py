@@ -150,6 +150,15 @@ def test_a_lesson_is_not_answered_by_the_run_before_it(app):
     assert not any(CARTPOLE["unstable"].answer in text.value for text in at.markdown)
 
 
+def test_a_lesson_is_still_asked_after_a_look_at_another_page(app):
+    at = app()
+    at.selectbox(key="cartpole.preset").set_value("unstable").run()
+    at.switch_page("runs.py").run()
+    at.switch_page("cartpole.py").run()
+    assert value(at, "preset") == "unstable"
+    assert any(CARTPOLE["unstable"].question in info.value for info in at.info)
+
+
 def test_a_link_leads_to_a_lesson_with_its_question(app):
     at = app()
     at.selectbox(key="cartpole.preset").set_value("unstable").run()

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from pages.ui.board import Chart, Frame, as_json, board
-from pages.ui.runs_table import COLUMNS, four_figures, name_of
+from pages.ui.runs_table import COLUMNS, four_figures, name_of, setting_of
 from pages.ui.server import tail
 from pages.ui.text import plain
 from pgcore import charts
@@ -33,6 +33,7 @@ MEASURES = {
 }
 AXES = {"steps": "environment steps", "time": "seconds of training", "episodes": "episodes"}
 BY_RUN, TOGETHER = "run", "all"
+NOT_USED = "–"
 GROUPS: Mapping[str, str] = {BY_RUN: "run", TOGETHER: "all together"} | {
     name: setting.label for name, setting in SETTINGS.items() if name != "seed"
 }
@@ -57,7 +58,8 @@ def compare(runs: Sequence[Run]) -> None:
     """Overlay the selected runs and say how they differ."""
     st.subheader("Compare")
     matter = _matter(runs)
-    differing = [name for name in matter if len({spell(run.settings.get(name)) for run in runs}) > 1]
+    cells = {name: {spell(cell) for run in runs if (cell := _cell(run, name)) is not None} for name in matter}
+    differing = [name for name in matter if len(cells[name]) > 1]
     measure, axis, smooth, group = _choices([*differing, *(name for name in matter if name not in differing)])
     curves = {run.id: curve for run in runs if len((curve := _curve(run, measure, axis, smooth)).x)}
     lines = _lines(runs, curves, group)
@@ -140,7 +142,8 @@ def _lines(runs: Sequence[Run], curves: Mapping[str, Curve], group: str) -> list
         return [Line(name_of(run), looks[run.id], [curves[run.id]]) for run in runs if run.id in curves]
     groups: dict[Any, list[Curve]] = {}
     for run in runs:
-        value = "" if group == TOGETHER else _cell(group, run.settings.get(group))
+        value = "" if group == TOGETHER else _cell(run, group)
+        value = NOT_USED if value is None else value
         groups.setdefault(value, []).extend([curves[run.id]] if run.id in curves else [])
     title = "all together" if group == TOGETHER else SETTINGS[group].label
     return [
@@ -200,7 +203,7 @@ def _named(names: Sequence[str], between: str = ", ") -> str:
 def _table(runs: Sequence[Run], differing: Sequence[str]) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for run in runs:
-        settings = {name: _cell(name, run.settings.get(name)) for name in differing}
+        settings = {name: _cell(run, name) for name in differing}
         rows.append({"run": name_of(run), **settings, "steps": run.env_steps, "return": run.return_mean})
     table = pd.DataFrame(rows)
     return table.assign(**{"return": four_figures(table["return"])})
@@ -251,7 +254,11 @@ def _column(name: str) -> Any:
     return st.column_config.NumberColumn(_title(name), format="localized" if kind is int else "%.6g")
 
 
-def _cell(name: str, value: Any) -> Any:
+def _cell(run: Run, name: str) -> Any:
+    """A setting of a run in a table; None where the run has none of it."""
+    value = setting_of(run, name)
+    if value is None and run.settings.get(name) is not None:
+        return None
     if name == "prices":
         return value.removeprefix(PREFIX) if value.startswith(PREFIX) else SAMPLES.get(value, value[:40])
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else spell(value)

@@ -134,6 +134,8 @@ def write_link(page: str, config: TrainConfig, run_id: str | None) -> None:
         said["run"] = run_id
     if {"preset", "run"} & said.keys() and not SETTINGS.keys() & said.keys():  # or the link would turn the knobs to theirs
         said["estimator"] = config.estimator
+    if said != st.session_state.get(f"{page}.link", said):  # what was opened is not what is asked for any more
+        st.session_state[f"{page}.complaints"] = []
     st.session_state[f"{page}.link"] = said
     if st.query_params.to_dict() != said:
         st.query_params.from_dict(said)
@@ -184,6 +186,7 @@ def _read_link(page: str, tasks: tuple[str, ...], presets: Mapping[str, Preset])
         for name in (*known, "preset"):  # a widget that is not drawn would lose its value
             st.session_state[f"{page}.{name}"] = st.session_state.get(f"{page}.{name}")
         return
+    st.session_state.pop(f"{page}.link", None)
     good, complaints = {}, []
     for name, text in said.items():
         try:
@@ -238,6 +241,7 @@ def _preset(page: str, presets: Mapping[str, Preset]) -> None:
         key=f"{page}.preset",
         placeholder="Choose settings or a lesson",
         on_change=apply,
+        persist_state="session",
         help="Turns all knobs at once. A lesson asks a question first.",
     )
 

@@ -51,14 +51,15 @@ STATUS_WORDS = {
 ShowResult = Callable[[Run, dict[str, Any], list[Run]], None]
 
 
-def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult) -> Run | None:
+def run_panel(page: str, config: TrainConfig | None, show_result: ShowResult, *, can_train: bool = True) -> Run | None:
     """The right side of a training page: steer and watch the run that the link names, or say how to begin.
 
+    Without a config, or where it cannot be trained on what the page shows, a sentence above says why.
     All but the result is a fragment: a button, or a run that pauses, has no more of the page drawn anew.
     """
     outcome = f"{page}.outcome"
     st.session_state.pop(outcome, None)
-    shown, runs = st.fragment(told(_panel))(page, config, outcome) or (None, [])
+    shown, runs = st.fragment(told(_panel))(page, config, outcome, can_train and config is not None) or (None, [])
     st.session_state[outcome] = _outcome(shown, runs)
     if shown is not None and shown.is_over:
         st.fragment(readable(_result, shown.id))(show_result, shown, runs)
@@ -75,18 +76,19 @@ def _result(show_result: ShowResult, run: Run, runs: list[Run]) -> None:
         st.info("There is no evaluation of this run: it ended before it was judged. Resume it, or train again.")
 
 
-def _panel(page: str, config: TrainConfig | None, outcome: str) -> tuple[Run | None, list[Run]]:
+def _panel(page: str, config: TrainConfig | None, outcome: str, can_train: bool) -> tuple[Run | None, list[Run]]:
     runs = _attached(page)
     if st.session_state.get(outcome, now := _outcome(_shown(page, runs), runs)) != now:
         st.rerun()
     tell()
     just_pressed = st.session_state.pop(f"{page}.just_pressed", False)
     mode = Mode() if just_pressed else mode_of(runs)
-    toolbar(page, config is not None, runs, mode, begun=partial(_show_first_point, page))
+    toolbar(page, can_train, runs, mode, begun=partial(_show_first_point, page))
     if mode.problem:
         st.error(plain(mode.problem))
     shown = _choose(page, runs)
-    look, slider = _look_at(shown, runs) if shown is not None else _look_at_nothing(config), f"{page}.smooth"
+    look = _look_at(shown, runs) if shown is not None else _look_at_nothing(page, config, can_train)
+    slider = f"{page}.smooth"
     at = st.session_state[slider]
     frame = look(str(at))
     if shown is not None and frame.turn != str(mode):  # it has gone on since, may be over, and is to be looked at again
@@ -179,16 +181,17 @@ def _member_name(run: Run) -> str:
     return f"seed {run.config.seed}" + (f", fold {run.config.fold + 1}" if run.config.folds else "")
 
 
-def _look_at_nothing(config: TrainConfig | None) -> Look:
+def _look_at_nothing(page: str, config: TrainConfig | None, can_train: bool) -> Look:
     """Empty frames before there is a run, so that nothing moves when one begins."""
-    task, solved_at = (config.task, config.solved_at) if config is not None else ("CartPole-v1", None)
+    task, solved_at = (config.task, config.solved_at) if config is not None else (st.session_state[f"{page}.task"], None)
+    then = "Press Train: the first points are there within a second."
     nothing = charts.NOTHING
 
     def look(at: str) -> Frame:
         returns = drawn(charts.returns_chart, nothing, _smooth(at), solved_at)
         return Frame(
             _charts("empty", returns, nothing, task, growing=False),
-            said="Press Train: the first points are there within a second.",
+            said=then if can_train else "Once what is said above is mended, press Train.",
             share=0.0,
             numbers=_numbers(nothing),
             turn=str(Mode(is_active=False)),

@@ -49,7 +49,7 @@ def picked(page: str) -> str:
     if source == "Sample":
         return st.session_state.get(field("sample")) or now
     if source == "Ticker" and (found := st.session_state.get(field("found"))):
-        key, _ = found.get(st.session_state.get(field("ticker"))) or next(iter(found.values()))
+        key, _ = found.get(st.session_state.get(field("ticker")), (now, ""))
         return key
     if source == "Synthetic" and (kind := st.session_state.get(field("market"))):
         numbers = {each.name: st.session_state[field(f"market.{kind}.{each.name}")] for each in MARKETS[kind].parameters}
@@ -105,8 +105,10 @@ def _ticker(page: str) -> None:
             notice = answer.notice or f"Downloaded {spell_age(answer.age)} ago."
             st.session_state[found][ticker] = (store().save_prices(answer.series), notice)
     if got := st.session_state.get(found):
-        ticker = st.segmented_control("Downloaded", list(got), default=next(iter(got)), required=True, key=f"{page}.ticker")
-        _, notice = got.get(ticker) or next(iter(got.values()))
+        if st.session_state.get(f"{page}.ticker") not in got:
+            st.session_state[f"{page}.ticker"] = next(iter(got))
+        ticker = st.segmented_control("Downloaded", list(got), required=True, key=f"{page}.ticker", persist_state="session")
+        _, notice = got[ticker]
         st.caption(f"{plain(notice)} Prices are adjusted for splits and dividends; Yahoo's data is for personal use.")
 
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,7 @@ from pages.ui.controls import take
 from pages.ui.login import who
 from pages.ui.problems import told_later
 from pages.ui.server import store
+from pgcore.config import relevant
 from pgcore.errors import BadInput
 from pgcore.runs.files import export_zip
 from pgcore.runs.formats import neutral
@@ -45,6 +46,16 @@ COLUMNS: dict[str, Any] = {
 def name_of(run: Run) -> str:
     """What a run is called wherever it is shown beside others."""
     return run.name or f"{run.estimator} · {run.id[:8]}"
+
+
+def setting_of(run: Run, name: str) -> Any:
+    """What a run was trained with; None where that makes no difference to its task and estimator."""
+    return run.settings.get(name) if run.task not in TASKS or name in _relevant(run.task, run.estimator) else None
+
+
+@cache
+def _relevant(task: str, estimator: str) -> frozenset[str]:
+    return frozenset(setting.name for setting in relevant(task, estimator))
 
 
 def four_figures(numbers: pd.Series) -> pd.Series:
@@ -144,7 +155,6 @@ def _chosen() -> set[str]:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    settings = run.settings
     return {
         "name": neutral(name_of(run)),
         "status": "solved" if run.solved and run.status == "finished" else run.status,
@@ -152,9 +162,9 @@ def _row(run: Run) -> dict[str, Any]:
         "estimator": run.estimator,
         "return": run.return_mean,
         "steps": run.env_steps,
-        "learning_rate": settings.get("learning_rate"),
-        "discount": settings.get("discount"),
-        "seed": settings.get("seed"),
+        "learning_rate": setting_of(run, "learning_rate"),
+        "discount": setting_of(run, "discount"),
+        "seed": setting_of(run, "seed"),
         "tags": [neutral(tag) for tag in run.tags],
         "created": run.created,
     }
@@ -177,7 +187,7 @@ def _actions(selected: list[Run]) -> None:
         st.switch_page(f"{page}.py", query_params={"run": run_id})
     with st.popover("Name and tags", icon=":material/edit:", disabled=not selected), st.form("runs.edit", border=False):
         which = selected[0].id if selected else ""
-        st.text_input("Name", one.name if one else "", key=f"runs.name.{which}", disabled=one is None)
+        st.text_input("Name", one.name if one else "", key=f"runs.name.{one.id if one else 'several'}", disabled=one is None)
         st.text_input(
             "Tags",
             " ".join(selected[0].tags) if selected else "",
@@ -230,16 +240,16 @@ def _open() -> None:
     run = store().run(chosen.pop())
     page = _page_of(run)
     take(page, run.config)
-    st.session_state[f"{page}.run"] = run.id
+    st.session_state.update({f"{page}.run": run.id, f"{page}.preset": None, f"{page}.complaints": []})
     st.session_state["runs.go"] = page, run.id
 
 
 def _save(run_ids: Sequence[str]) -> None:
-    name, tags = (st.session_state[f"runs.{field}.{run_ids[0]}"] for field in ("name", "tags"))
+    tags = st.session_state[f"runs.tags.{run_ids[0]}"].split()
+    if len(run_ids) == 1:
+        store().rename(run_ids[0], st.session_state[f"runs.name.{run_ids[0]}"])
     for run_id in run_ids:
-        if len(run_ids) == 1:
-            store().rename(run_id, name)
-        store().tag(run_id, tags.split())
+        store().tag(run_id, tags)
 
 
 def _delete() -> None:

@@ -92,7 +92,7 @@ def train_run(
                 attempt.keep_policy()
         except Exception:
             error = traceback.format_exc()[-MAX_ERROR:]
-        journal.conclude(status, error=error, solved=solved)
+        journal.conclude(status, error=error.replace("\0", ""), solved=solved)  # which PostgreSQL would refuse for ever
     return journal.insist(lambda: mine.run(run.id))
 
 
@@ -148,7 +148,7 @@ def _evaluate(journal: Journal, judge: Callable[[], dict[str, Any]]) -> None:
     except (Superseded, StoreError):
         raise
     except Exception:
-        message = traceback.format_exc()[-MAX_ERROR:]
+        message = traceback.format_exc()[-MAX_ERROR:].replace("\0", "")
         journal.insist(lambda: journal.store.add_event(journal.run_id, "evaluation failed", message))
 
 
