@@ -333,6 +333,7 @@ def everything_asked_of(view: RunStore, run_id: str) -> Iterator[object]:
     yield lambda: view.records(run_id)
     yield lambda: view.append_records(run_id, [record(1)])
     yield lambda: view.drop_records(run_id, 0)
+    yield lambda: view.recount(run_id)
     yield lambda: view.control(run_id)
     yield lambda: view.request(run_id, desired="stop")
     yield lambda: view.resume(run_id)
