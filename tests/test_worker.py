@@ -804,7 +804,7 @@ def test_stopped_before_it_is_where_it_was_killed_a_run_keeps_what_it_had_commit
         if len(told) == further:
             store.request(run_id, desired="stop")
 
-    run = walk(store, run_id, on_record=ask, seconds=0.2)
+    run = walk(store, run_id, on_record=ask, seconds=0.5)
     assert told[:further] == list(range(6, 6 + further))
     assert run.status == "stopped"
     assert store.records(run_id).rows() == list(itertools.islice(Walker(config), 15))
