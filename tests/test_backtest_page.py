@@ -201,6 +201,28 @@ def test_checkpoints_that_take_long_to_play_are_shown_as_far_as_they_were(
     assert at_once["charts"][0]["version"] == last["charts"][0]["version"] == chosen["charts"][0]["version"]
 
 
+def test_playing_the_checkpoints_can_be_cancelled_and_gone_on_with(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained(store)
+    forget_what_it_was_chosen_among(store, run)
+    kept = len(store.policies(run.id))
+    at = AppTest.from_function(show_validation, default_timeout=60)
+    monkeypatch.setattr(validation, "LONGEST_LOOK_S", 0.0)
+    said = shown(at.run(), "validation")["said"]
+    assert said.startswith(f"1 of {kept}")
+    (cancel,) = at.button
+    assert cancel.label == "Cancel"
+    for _ in range(2):
+        at = (cancel.click() if cancel else at).run()
+        cancel = None
+        frame = shown(at, "validation")
+        assert (frame["said"], frame["wait"]) == (said, None)
+    monkeypatch.setattr(validation, "LONGEST_LOOK_S", 60.0)
+    (rest,) = at.button
+    assert rest.label == "Play the rest"
+    assert shown(rest.click().run(), "validation")["said"] == ""
+    assert not at.button
+
+
 def forget_what_it_was_chosen_among(store: RunStore, run: Run) -> None:
     """As an earlier version of the program left it."""
     result = store.evaluation(run.id, "final")

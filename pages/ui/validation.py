@@ -4,6 +4,8 @@ import math
 import time
 from functools import lru_cache
 
+import streamlit as st
+
 from pages.ui.board import Chart, Frame, as_json, board
 from pages.ui.login import who
 from pages.ui.server import store
@@ -22,7 +24,7 @@ def validation_chart(page: str, run: Run) -> None:
     """Growth on the validation part by checkpoint, beside buy-and-hold; the checkpoint to be chosen is marked.
 
     A result says what it was chosen among; else they are played. Where that takes long the chart shows those that were, and the
-    board goes on by itself as long as the page is open.
+    board goes on by itself as long as the page is open, or until it is cancelled.
     """
     mine = store()
     prices, kept = resolve_prices(mine, run.prices), dict(mine.policies(run.id))
@@ -37,11 +39,13 @@ def validation_chart(page: str, run: Run) -> None:
             kept[each["update"]] = each["env_steps"]
             scores[each["update"]] = -math.inf if score is None else score  # ruin, after a file that cannot say so
     steps = sorted(kept.items())
+    given_up = f"{page}.validation.given_up"
+    is_given_up = st.session_state.get(given_up) == run.id and bool(scores)
 
     def look(_: str = "") -> Frame:
         enough_at = time.monotonic() + LONGEST_LOOK_S
         for update, _env_steps in steps:
-            if update not in scores:
+            if update not in scores and not is_given_up:
                 data = mine.policy_bytes(run.id, update)
                 scores[update] = math.nan if data is None else growth(read_actor(data), run.config, prices, part)
                 if time.monotonic() > enough_at:
@@ -53,9 +57,15 @@ def validation_chart(page: str, run: Run) -> None:
         if len(played) == len(steps):
             return Frame([chart])
         said = f"{len(played)} of {len(steps)} checkpoints were played on the validation part."
-        return Frame([chart], said=said, share=len(played) / len(steps), wait=REST_S)
+        wait = None if is_given_up else REST_S
+        return Frame([chart], said=said, share=len(played) / len(steps), turn="unfinished", wait=wait)
 
-    board(look(), key=f"{page}.validation", look=look)
+    frame = look()
+    board(frame, key=f"{page}.validation", look=look)
+    if frame.turn and is_given_up:
+        st.button("Play the rest", icon=":material/play_arrow:", on_click=st.session_state.pop, args=(given_up,))
+    elif frame.turn:
+        st.button("Cancel", icon=":material/close:", on_click=st.session_state.update, args=({given_up: run.id},))
 
 
 @lru_cache(maxsize=200)
